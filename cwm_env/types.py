@@ -1,0 +1,179 @@
+"""Frozen data that crosses layers. Standard library only.
+
+Units are stated on every quantity: durations are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Outcome = Literal["resolved", "unresolved", "tampered", "error"]
+"""What grading concluded. ``error`` is the infrastructure's failure and carries no reward."""
+
+TestStatus = Literal["PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS", "MISSING"]
+"""SWE-bench's words for the status of one test, and ``MISSING`` for one that left no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What one command did. Whatever the policy's command does is data, never an exception."""
+
+    output: str
+    """Standard output and error in the order written, valid text, the middle cut if too long."""
+    exit_code: int
+    """As bash reports it in ``$?``; 128 + N after signal N."""
+    cwd: str
+    """The shell's working directory after the command, an absolute path in the sandbox."""
+    duration: float
+    """Wall time in seconds."""
+    timed_out: bool = False
+    """True where the command was stopped because it reached its time limit."""
+    truncated_bytes: int = 0
+    """How many bytes of output were left out of the middle."""
+    shell_restarted: bool = False
+    """True where the command ended its shell and a new one, with its state restored, took over."""
+    submitted: bool = False
+    """True once the command ``submit`` has run in the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one episode may use."""
+
+    cpus: float = 2.0
+    """CPU cores."""
+    memory: int = 4 << 30
+    """Bytes of memory, without what files in the sandbox take."""
+    processes: int = 512
+    """Processes and threads alive at once."""
+    disk: int = 2 << 30
+    """Bytes that the episode may write to its copy of the image."""
+    network: Literal["none", "host"] = "none"
+    """``none`` is loopback only; ``host`` shares the machine's network (for building images)."""
+    command_timeout: float = 120.0
+    """Seconds that one command may take."""
+    episode_timeout: float = 2400.0
+    """Seconds from ``reset`` until the episode is truncated."""
+    turns: int = 128
+    """Steps until the episode is truncated."""
+    output: int = 64 << 10
+    """Bytes of one command's output that are kept; the middle is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A root file system in the cache, ready to be cloned."""
+
+    name: str
+    digest: str
+    """``sha256:…`` over the recipe and everything that it pins."""
+    layers: tuple[Path, ...]
+    """Directories on the host, the lowest first."""
+    workdir: str = "/"
+    """Where the repository lies in the image."""
+    user: str = "root"
+    """The user that commands run as: a name in the image's ``/etc/passwd``, or ``UID[:GID]``."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    host_mounts: tuple[str, ...] = ()
+    """Directories of the machine itself that appear read-only at the same path (base ``host``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenTests:
+    """How an episode is graded: what runs, and what must come out."""
+
+    directory: Path
+    """On the host. Its content appears in ``/tests`` of the grading sandbox, never of the agent's."""
+    runner: Literal["pytest", "script"]
+    """``pytest`` gives one status per test; ``script`` is Harbor's ``test.sh`` with its reward file."""
+    paths: tuple[str, ...] = ()
+    """What pytest collects, absolute paths in the sandbox (``/tests`` and the upstream suite)."""
+    fail_to_pass: tuple[str, ...] = ()
+    """Ids of the tests that fail before the fix and must pass after it."""
+    pass_to_pass: tuple[str, ...] = ()
+    """Ids of the tests that pass before and must still pass."""
+    protected: tuple[str, ...] = ()
+    """Glob patterns, relative to the workdir: changes to these paths are dropped before grading."""
+    args: tuple[str, ...] = ()
+    """Further arguments for the runner."""
+    timeout: float = 300.0
+    """Seconds for the whole run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One problem to solve in one repository."""
+
+    id: str
+    instruction: str
+    """What the policy is told, in Markdown."""
+    image: str
+    """Name of a shipped image, or path of a directory that holds an ``image.toml``."""
+    tests: HiddenTests
+    limits: Limits = field(default_factory=Limits)
+    directory: Path | None = None
+    """Where the task was read from, on the host."""
+    solution: str | None = None
+    """Text of ``solution/solve.sh``: bash commands that solve the task."""
+    grade_on_truncation: bool = False
+    """Whether an episode that runs out of turns or time is graded as it stands."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """The verdict on one episode, formed outside the sandbox."""
+
+    outcome: Outcome
+    reward: float | None
+    """1.0 or 0.0; None where the infrastructure failed."""
+    tests: Mapping[str, TestStatus] = field(default_factory=dict)
+    """Status of every expected test."""
+    reason: str = ""
+    """One sentence: why the outcome is what it is."""
+    patch: str = ""
+    """The agent's change as graded, in git's format. Bytes that are not UTF-8 are surrogate escapes."""
+    dropped: tuple[str, ...] = ()
+    """Changed paths that did not count because they are protected."""
+    output: str = ""
+    """The tail of what the test run printed."""
+    duration: float = 0.0
+    """Seconds that grading took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action and what came of it."""
+
+    action: str
+    observation: str
+    result: CommandResult | None
+    """None where the action ran no command."""
+    reward: float
+    time: float
+    """Seconds from the episode's start to the action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One whole episode, as it is stored."""
+
+    task_id: str
+    image_digest: str
+    steps: tuple[Step, ...]
+    grade: Grade | None
+    failure: str | None = None
+    """The kind of infrastructure failure that ended the episode; its reward is then None."""
+    reward: float | None = None
+    instruction: str = ""
+    policy: str = ""
+    seed: int | None = None
+    started: str = ""
+    """UTC, ISO 8601."""
+    duration: float = 0.0
+    """Seconds."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what made it: this package, Python, bash's kernel."""
