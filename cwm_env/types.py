@@ -27,8 +27,8 @@ class CommandResult:
     """As bash reports it in ``$?``; 128 + N after signal N."""
     cwd: str
     """The shell's working directory after the command, an absolute path in the sandbox."""
-    duration: float
-    """Wall time in seconds."""
+    duration: float = field(compare=False)
+    """Wall time in seconds. Two results are equal if the same happened, however long it took."""
     timed_out: bool = False
     """True where the command was stopped because it reached its time limit."""
     truncated_bytes: int = 0
@@ -138,9 +138,9 @@ class Grade:
     """The agent's change as graded, in git's format. Bytes that are not UTF-8 are surrogate escapes."""
     dropped: tuple[str, ...] = ()
     """Changed paths that did not count because they are protected."""
-    output: str = ""
+    output: str = field(default="", compare=False)
     """The tail of what the test run printed."""
-    duration: float = 0.0
+    duration: float = field(default=0.0, compare=False)
     """Seconds that grading took."""
 
 

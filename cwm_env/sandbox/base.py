@@ -40,6 +40,9 @@ class Process(Protocol):
     stderr: int
     """Descriptor to read from, non-blocking."""
 
+    exited: int
+    """Descriptor that becomes readable when the process has ended, or its sandbox has died."""
+
     def close_stdin(self) -> None:
         """Let the process read end of file. Idempotent."""
 

@@ -1,0 +1,5 @@
+"""One persistent bash per episode."""
+
+from cwm_env.session.blocking import BashSession
+
+__all__ = ["BashSession"]

@@ -60,11 +60,13 @@ def _answer(control: socket.socket, request: dict[str, Any], exits: dict[int, in
 def _spawn(control: socket.socket, request: dict[str, Any], exits: dict[int, int]) -> None:
     """Start a program; its streams' far ends go to the client. ``exits`` keeps where its exit code is written."""
     user = ids.look_up(request["user"])
-    pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(4)]
-    (in_read, in_write), (out_read, out_write), (err_read, err_write), (exit_read, exit_write) = pipes
+    # Standard input is a socket, which nobody can open through /proc/PID/fd to write into a shell's commands.
+    in_read, in_write = (end.detach() for end in socket.socketpair())
+    pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+    (out_read, out_write), (err_read, err_write), (exit_read, exit_write) = pipes
     mine, theirs = [in_read, out_write, err_write], [in_write, out_read, err_read, exit_read]
     try:
-        for descriptor in mine:
+        for descriptor in (out_write, err_write):
             os.fchown(descriptor, *((user.uid, user.gid) if _many_ids() else (0, 0)))
         pid = os.fork()
         if pid == 0:

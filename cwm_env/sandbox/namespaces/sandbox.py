@@ -135,7 +135,7 @@ class NamespaceProcess:
     def __init__(self, sandbox: NamespaceSandbox, pid: int, descriptors: list[int]) -> None:
         self._sandbox = sandbox
         self.pid = pid
-        self.stdin, self.stdout, self.stderr, self._exit = descriptors
+        self.stdin, self.stdout, self.stderr, self.exited = descriptors
         os.set_blocking(self.stdout, False)
         os.set_blocking(self.stderr, False)
         self._code: int | None = None
@@ -158,9 +158,9 @@ class NamespaceProcess:
     def wait(self, timeout: float | None = None) -> int | None:
         """As ``Process.wait``."""
         if self._code is None:
-            if not _readable(self._exit, timeout):
+            if not _readable(self.exited, timeout):
                 return None
-            status = os.read(self._exit, _STATUS.size)
+            status = os.read(self.exited, _STATUS.size)
             if len(status) < _STATUS.size:
                 raise SandboxError(f"sandbox {self._sandbox.id} died, and process {self.pid} with it")
             (self._code,) = _STATUS.unpack(status)
@@ -171,7 +171,7 @@ class NamespaceProcess:
         if self._open:
             self._open = False
             self.close_stdin()
-            for descriptor in (self.stdout, self.stderr, self._exit):
+            for descriptor in (self.stdout, self.stderr, self.exited):
                 os.close(descriptor)
 
 

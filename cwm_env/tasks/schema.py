@@ -1,0 +1,175 @@
+"""What ``task.toml`` may say, checked strictly, with errors that name the key.
+
+Harbor's tables and keys that nothing here reads are accepted as they are; our own table ``[metadata.cwm_env]`` is closed,
+so that a misspelt key is an error and not a silent default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(gt=0)]
+_Text = Annotated[str, Field(min_length=1)]
+_Network = Literal["no-network", "public", "allowlist"]
+_Size = Annotated[str, Field(pattern=re.compile(r"^\d+(\.\d+)?[GMKgmk]$"))]
+
+_EXPECTED = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "finite_number": "a finite number",
+    "greater_than": "more than 0",
+    "greater_than_equal": "0 or more",
+    "string_too_short": "text that is not empty",
+    "string_pattern_mismatch": "a size such as '512M' or '2G'",
+}
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class Own(_Table):
+    """``[metadata.cwm_env]``: what Harbor has no key for. Times are seconds, sizes are bytes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: _Text | None = None
+    runner: Literal["pytest", "script"] | None = None
+    paths: list[_Text] | None = None
+    args: list[str] | None = None
+    protected: list[_Text] = []
+    turns: _Count | None = None
+    command_timeout_sec: _Seconds | None = None
+    output_bytes: _Count | None = None
+    grade_on_truncation: bool = False
+
+
+class Metadata(_Table):
+    """``[metadata]``: anything, and our own table."""
+
+    model_config = ConfigDict(extra="allow")
+
+    cwm_env: Own = Own()
+
+
+class Phase(_Table):
+    """``[agent]``."""
+
+    timeout_sec: _Seconds | None = None
+    network_mode: _Network | None = None
+
+
+class Verifier(Phase):
+    """``[verifier]``."""
+
+    environment: dict[str, Any] | None = None
+
+
+class Environment(_Table):
+    """``[environment]``. ``memory`` and ``storage`` are what ``memory_mb`` and ``storage_mb`` (MiB) were called before."""
+
+    cpus: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    memory_mb: _Count | None = None
+    memory: _Size | None = None
+    storage_mb: _Count | None = None
+    storage: _Size | None = None
+    network_mode: _Network | None = None
+    allow_internet: bool | None = None
+    docker_image: str | None = None
+    os: str = "linux"
+    gpus: Annotated[int, Field(ge=0)] | None = None
+
+
+class TaskFile(_Table):
+    """The whole file."""
+
+    schema_version: str = "1.4"
+    task: dict[str, Any] | None = None
+    metadata: Metadata = Metadata()
+    verifier: Verifier = Verifier()
+    agent: Phase = Phase()
+    environment: Environment = Environment()
+    solution: dict[str, Any] | None = None
+    steps: list[Any] | None = None
+
+
+def parse(text: str) -> TaskFile:
+    """Check the text of a ``task.toml``.
+
+    Raises:
+        ValueError: one clause that names the key and says what is wrong with it.
+    """
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"not valid TOML: {error}") from None
+    if "version" in data:  # the name before schema 1.1
+        data.setdefault("schema_version", data.pop("version"))
+    try:
+        parsed = TaskFile.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(_first_of(error)) from None
+    _refuse_what_cannot_run(parsed)
+    return parsed
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = _key(first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: no such key{_meant(str(first['loc'][-1]))}"
+    if first["type"] == "literal_error":
+        wanted = first["ctx"]["expected"]
+    else:
+        wanted = _EXPECTED.get(first["type"], first["msg"])
+    return f"{where}: expected {wanted}, got {_shown(first['input'])}"
+
+
+def _key(location: tuple[str | int, ...]) -> str:
+    names = [str(part) for part in location if isinstance(part, str)]
+    index = "".join(f"[{part}]" for part in location if isinstance(part, int))
+    table = f"[{'.'.join(names[:-1])}] " if len(names) > 1 else ""
+    return f"{table}{names[-1]}{index}"
+
+
+def _meant(key: str) -> str:
+    known = sorted(Own.model_fields)
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_what_cannot_run(file: TaskFile) -> None:
+    """Say now what would otherwise end in a wrong reward."""
+    if file.schema_version.split(".")[0] != "1":
+        raise ValueError(f"schema_version: {file.schema_version!r} is not known here, only '1.x'")
+    if file.steps:
+        raise ValueError("[[steps]]: tasks of several steps do not run here, only those of one")
+    if file.environment.os.lower() != "linux":
+        raise ValueError(f"[environment] os: {file.environment.os!r} does not run here, only 'linux'")
+    if file.environment.gpus:
+        raise ValueError("[environment] gpus: sandboxes have no GPU; leave the key out if the task works without")
+    if file.verifier.environment is not None:
+        raise ValueError("[verifier.environment]: hidden tests run in the task's own image here, not in another one")
+    phases = {"environment": file.environment, "agent": file.agent, "verifier": file.verifier}
+    for name, table in phases.items():
+        if table.network_mode not in (None, "no-network"):
+            raise ValueError(f"[{name}] network_mode: {table.network_mode!r} does not run here, only 'no-network'")
+    if file.environment.allow_internet and file.environment.network_mode is None:
+        raise ValueError("[environment] allow_internet: sandboxes have no network; only false runs here")
