@@ -25,7 +25,7 @@ def register_when_imported() -> None:
     if "gymnasium" in sys.modules:
         _register()
     elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]  # a finder by its shape
+        sys.meta_path.insert(0, _Finder())
 
 
 def _register() -> None:
@@ -56,7 +56,7 @@ class _Loader:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:

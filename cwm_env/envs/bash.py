@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 
@@ -41,7 +41,7 @@ class BashEnv(gymnasium.Env[str, str]):
     of 0.0 says nothing. ``reset`` adds ``instruction``.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"]}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"]}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class BashEnv(gymnasium.Env[str, str]):
         """
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise InputError(f"render_mode must be 'ansi' or 'human', not {render_mode!r}")
-        given = {
+        given: dict[str, Any] = {
             "command_timeout": command_timeout,
             "turns": turns,
             "episode_timeout": episode_timeout,
@@ -156,7 +156,7 @@ class BashEnv(gymnasium.Env[str, str]):
             self._end()
         return observation, (grade.reward if grade and grade.reward else 0.0), terminated, bool(out_of), info
 
-    def render(self) -> str | None:  # type: ignore[override]  # ours is never a list of frames
+    def render(self) -> str | None:
         """The last thing that happened, as text, in mode ``ansi``; in mode ``human`` it is printed as it happens."""
         return self._frame if self.render_mode == "ansi" else None
 

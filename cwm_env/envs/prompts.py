@@ -8,7 +8,9 @@ from cwm_env.types import CommandResult, Grade, Limits, Task
 
 def first(task: Task, limits: Limits) -> str:
     """The first observation: the instruction, and the budget."""
-    return f"{task.instruction.rstrip()}\n\n[{_turns(limits.turns)} left; a command may take {limits.command_timeout:g} s]"
+    return (
+        f"{task.instruction.rstrip()}\n\n[{_turns(limits.turns)} left; a command may take {limits.command_timeout:g} s]"
+    )
 
 
 def after(result: CommandResult, turns_left: int, out_of: str | None, grade: Grade | None) -> str:

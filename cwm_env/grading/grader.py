@@ -10,7 +10,7 @@ from cwm_env.errors import GradingError
 from cwm_env.grading import patch as patches
 from cwm_env.grading import runner
 from cwm_env.sandbox.base import Backend, Sandbox
-from cwm_env.types import Grade, Image, Limits, Task, TestStatus
+from cwm_env.types import Grade, Image, Outcome, Task, TestStatus
 
 
 class Grader:
@@ -77,6 +77,7 @@ class Grader:
 
     def _verdict(self, ran: runner.Ran) -> Grade:
         tests = self._task.tests
+        outcome: Outcome
         statuses = expected_statuses(ran.report.tests, (*tests.fail_to_pass, *tests.pass_to_pass))
         failing = [name for name, status in statuses.items() if status != "PASSED"]
         if ran.timed_out:
@@ -93,7 +94,9 @@ class Grader:
             reason = f"the test run announced exit code {ran.report.ended} and ended with {ran.exit_code}"
         elif failing:
             outcome = "unresolved"
-            reason = f"{len(failing)} of {len(statuses)} tests did not pass, first {failing[0]} ({statuses[failing[0]]})"
+            reason = (
+                f"{len(failing)} of {len(statuses)} tests did not pass, first {failing[0]} ({statuses[failing[0]]})"
+            )
         else:
             outcome, reason = "resolved", f"all {len(statuses)} tests passed"
         return Grade(outcome, 1.0 if outcome == "resolved" else 0.0, statuses, reason, output=ran.output)

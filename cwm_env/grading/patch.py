@@ -95,7 +95,9 @@ def take(stopped: Sandbox, pristine: Sandbox, image: Image, protected: Collectio
     if not kept:
         return Patch("", tuple(dropped))
     _lay_over(pristine, image.workdir, kept)
-    done = run(pristine, ["bash", "-c", _TAKE, "take", image.workdir], env=GIT_ENV, timeout=_SECONDS, output_limit=LARGEST * 2)
+    done = run(
+        pristine, ["bash", "-c", _TAKE, "take", image.workdir], env=GIT_ENV, timeout=_SECONDS, output_limit=LARGEST * 2
+    )
     if done.exit_code:
         raise GradingError(f"the patch could not be taken from image {image.name}: {_text(done.stderr).strip()}")
     return Patch(_text(done.stdout), tuple(dropped))
@@ -136,7 +138,9 @@ def _lay_over(pristine: Sandbox, workdir: str, changes: Collection[Change]) -> N
 def pack(entries: Iterable[Change]) -> bytes:
     """A tar archive of files, links and directories, all owned by root."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as tar:
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape"
+    ) as tar:
         for entry in entries:
             info = tarfile.TarInfo(_text(entry.path))
             info.mode = entry.mode & 0o777

@@ -9,47 +9,50 @@ write, stands where the working directory otherwise would on the module path.
 import json
 import os
 import sys
+from typing import Any
 
 _CHANNEL = 9
 
 
-class Reporter(object):
+class Reporter:
     """A pytest plugin that writes one record per test phase that decides something."""
 
-    def __init__(self, nonce):
+    def __init__(self, nonce: str) -> None:
         self._nonce = nonce
 
-    def write(self, **record):
+    def write(self, **record: object) -> None:
         record["nonce"] = self._nonce
         data = (json.dumps(record) + "\n").encode()
         while data:
             data = data[os.write(_CHANNEL, data) :]
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: Any) -> None:
         """Called by pytest for setup, call and teardown of each test."""
         status = _status(report)
         if status:
             self.write(id=report.nodeid, status=status)
 
-    def pytest_collectreport(self, report):
+    def pytest_collectreport(self, report: Any) -> None:
         """Called by pytest for each file and class that it collected."""
         if report.failed:
             self.write(id=report.nodeid, status="ERROR")
 
 
-def _status(report):
+def _status(report: Any) -> str | None:
     if report.when != "call":
         if report.failed:
             return "ERROR"
-        return "SKIPPED" if report.skipped and report.when == "setup" and not hasattr(report, "wasxfail") else (
-            "XFAIL" if report.skipped else None
+        return (
+            "SKIPPED"
+            if report.skipped and report.when == "setup" and not hasattr(report, "wasxfail")
+            else ("XFAIL" if report.skipped else None)
         )
     if hasattr(report, "wasxfail"):
         return "XFAIL" if report.skipped else "XPASS"
     return {"passed": "PASSED", "failed": "FAILED", "skipped": "SKIPPED"}[report.outcome]
 
 
-def main():
+def main() -> None:
     nonce = sys.stdin.readline().strip()
     sys.stdin = open(os.devnull)
     os.dup2(sys.stdin.fileno(), 0)

@@ -117,7 +117,9 @@ def run_script(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
     """
     env = {**environment(image), "HOME": "/root"}
     try:
-        done = run(clone, ["bash", "-c", _SCRIPT], env=env, cwd=image.workdir, timeout=tests.timeout, output_limit=_PRINTED)
+        done = run(
+            clone, ["bash", "-c", _SCRIPT], env=env, cwd=image.workdir, timeout=tests.timeout, output_limit=_PRINTED
+        )
     except TimeoutError:
         return Ran(reports.Report({}, None), 124, "", timed_out=True)
     read = run(clone, ["cat", "/logs/verifier/reward.txt"], env=env, timeout=30.0)

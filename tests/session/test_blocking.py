@@ -66,7 +66,7 @@ def test_a_command_gives_what_bash_gives(bash: BashSession, command: str, output
 )
 def test_unfinished_input_ends_at_once_with_bashs_own_message(bash: BashSession, command: str) -> None:
     result = bash.run(command, timeout=5)
-    assert not result.timed_out and "EOF" in result.output or "syntax error" in result.output
+    assert (not result.timed_out and "EOF" in result.output) or "syntax error" in result.output
     assert result.exit_code in (0, 1, 2)
 
 
@@ -82,7 +82,9 @@ def test_a_single_line_of_a_megabyte_arrives_exactly(bash: BashSession) -> None:
 
 
 def test_state_persists(bash: BashSession) -> None:
-    bash.run("cd /tmp; X=1; export Y=2; a=(1 2); declare -A m=([k]=v); f() { echo f$1; }; alias g='echo alias'; umask 027")
+    bash.run(
+        "cd /tmp; X=1; export Y=2; a=(1 2); declare -A m=([k]=v); f() { echo f$1; }; alias g='echo alias'; umask 027"
+    )
     result = bash.run("pwd; echo $X $Y ${a[1]} ${m[k]}; f 3; g; umask; sh -c 'echo $X.$Y'")
     assert result.output == "/tmp\n1 2 2 v\nf3\nalias\n0027\n.2\n"
     bash.run("(exit 7)")
@@ -162,12 +164,16 @@ def test_job_notices_are_absent(bash: BashSession) -> None:
      ("set -eu; echo $nope", 1), ("sleep 60 & exit 4", 4), ("(sleep 60; true) & exit 6", 6), ("exec nosuch", 127)],
 )  # fmt: skip
 def test_after_its_death_a_new_shell_has_the_state(bash: BashSession, command: str, code: int) -> None:
-    bash.run("cd /tmp; X='a b'; export Y=2; a=(1 2); declare -A m=([k]=v); f() { echo f; }; export -f f; alias g='echo al'")
+    bash.run(
+        "cd /tmp; X='a b'; export Y=2; a=(1 2); declare -A m=([k]=v); f() { echo f; }; export -f f; alias g='echo al'"
+    )
     bash.run("umask 027; shopt -s nullglob; set -f; trap 'echo usr' USR1; readonly R=r; N=$'two\\nlines'")
     result = bash.run(command)
     assert result.shell_restarted and not result.timed_out
     assert result.exit_code == code and result.cwd == "/tmp"
-    result = bash.run("pwd; echo $X $Y ${a[1]} ${m[k]} $R \"$N\"; f; g; umask; shopt nullglob; echo $-; trap -p USR1; bash -c f")
+    result = bash.run(
+        'pwd; echo $X $Y ${a[1]} ${m[k]} $R "$N"; f; g; umask; shopt nullglob; echo $-; trap -p USR1; bash -c f'
+    )
     assert not result.shell_restarted
     lines = result.output.splitlines()
     assert lines[:6] == ["/tmp", "a b 2 2 v r two", "lines", "f", "al", "0027"]
@@ -193,7 +199,7 @@ def test_death_between_commands_is_noticed_and_the_next_command_runs(bash: BashS
         "sleep inf",
         "while :; do :; done",
         "sh -c 'while :; do :; done'",
-        "python3 -c 'import signal,time; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN); time.sleep(99)'",
+        "python3 -c 'import signal as s, time; s.signal(2, s.SIG_IGN); s.signal(15, s.SIG_IGN); time.sleep(99)'",
         "trap '' TERM INT; while :; do :; done",
         "trap '' INT; while :; do sleep 5; done",
         "trap 'echo int' INT; while :; do sleep 5; done",
@@ -291,5 +297,5 @@ def test_the_death_of_the_sandbox_is_a_typed_error(sandbox: Sandbox) -> None:
 
 
 def test_a_shell_that_does_not_start_is_a_typed_error(sandbox: Sandbox) -> None:
-    with pytest.raises(SandboxError, match="bash did not start: .*/nowhere"):
+    with pytest.raises(SandboxError, match=r"bash did not start: .*/nowhere"):
         BashSession(sandbox, env=ENV, cwd="/nowhere")

@@ -87,7 +87,10 @@ class NamespaceSandbox:
                 return
             self._stopped = True
             self._control.close()
-            signal.pidfd_send_signal(self._exited, signal.SIGKILL)
+            try:
+                signal.pidfd_send_signal(self._exited, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it saw its control socket close, and ended by itself
             # Pid 1 is gone only after the kernel has killed and reaped everything else in its pid namespace.
             if not _readable(self._exited, _DEATH_SECONDS):
                 raise SandboxError(f"sandbox {self.id} did not die within {_DEATH_SECONDS:.0f} seconds")

@@ -80,8 +80,11 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "migrate_pages": (256, 238),
     "set_mempolicy": (238, 237),
 }
-_UNKNOWN_TO_FILTERS = {"clone3": (435, 435)}  # its flags lie in memory, where no filter can read them
-_CLONE, _UNSHARE, _IOCTL = {"clone": (56, 220)}, {"unshare": (272, 97)}, {"ioctl": (16, 29)}
+_Calls = dict[str, tuple[int | None, int | None]]
+_UNKNOWN_TO_FILTERS: _Calls = {"clone3": (435, 435)}  # its flags lie in memory, where no filter can read them
+_CLONE: _Calls = {"clone": (56, 220)}
+_UNSHARE: _Calls = {"unshare": (272, 97)}
+_IOCTL: _Calls = {"ioctl": (16, 29)}
 
 
 def _numbers(table: dict[str, tuple[int | None, int | None]]) -> list[int]:

@@ -81,7 +81,7 @@ def _create(request: dict[str, Any], client: socket.socket, alive: dict[int, int
 
 
 def _sources(request: dict[str, Any]) -> list[str]:
-    return request["layers"] + ([request["upper"]] if request["upper"] else [])
+    return [*request["layers"], *([request["upper"]] if request["upper"] else [])]
 
 
 def _mapped_trees(request: dict[str, Any], pid: int) -> list[int]:
