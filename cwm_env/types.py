@@ -167,6 +167,8 @@ class Trajectory:
     grade: Grade | None
     failure: str | None = None
     """The kind of infrastructure failure that ended the episode; its reward is then None."""
+    error: str = ""
+    """One sentence about that failure."""
     reward: float | None = None
     instruction: str = ""
     policy: str = ""

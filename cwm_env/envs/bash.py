@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import gymnasium
 
 from cwm_env.envs import prompts
+from cwm_env.envs.shell import open_session
 from cwm_env.envs.spaces import AnyText
 from cwm_env.errors import InfrastructureError, InputError
 from cwm_env.grading import Grader
@@ -19,14 +19,8 @@ from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.session import BashSession
 from cwm_env.tasks import resolve
-from cwm_env.types import CommandResult, Grade, Image, Limits, Task
-
-_RUN = "/run/cwm-env"
-_SUBMITTED = f"{_RUN}/submitted"
-# `submit` is a program, so that it works from scripts, subshells and `make` as well.
-_INSTALL_SUBMIT = f"""mkdir -p {_RUN}/bin && printf '#!/bin/sh\\n: > {_SUBMITTED}\\n' > {_RUN}/bin/submit &&
-chmod 755 {_RUN}/bin/submit"""
-_QUIET_TOOLS = {"PAGER": "cat", "GIT_PAGER": "cat", "MANPAGER": "cat", "TERM": "dumb", "LANG": "C.UTF-8"}
+from cwm_env.text import harmless
+from cwm_env.types import CommandResult, Grade, Image, Task
 
 
 class BashEnv(gymnasium.Env[str, str]):
@@ -98,6 +92,16 @@ class BashEnv(gymnasium.Env[str, str]):
         """The task of the current or next episode, with this environment's limits."""
         return self._task
 
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """The running episode's sandbox, for tools that look into it; None between episodes."""
+        return self._sandbox
+
+    @property
+    def image(self) -> Image:
+        """The image of the current or last episode; there is none before the first ``reset``."""
+        return self._image
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode in a fresh clone; the observation is the instruction.
 
@@ -122,7 +126,7 @@ class BashEnv(gymnasium.Env[str, str]):
         self._deadline = time.monotonic() + self._limits.episode_timeout
         self._sandbox = self._backend.create(self._image, self._limits)
         try:
-            self._session = _open_session(self._sandbox, self._image, self._limits)
+            self._session = open_session(self._sandbox, self._image, self._limits)
         except BaseException:
             self._end()
             raise
@@ -198,7 +202,7 @@ class BashEnv(gymnasium.Env[str, str]):
     def _show(self, text: str) -> None:
         self._frame = text
         if self.render_mode == "human":
-            print(prompts.harmless(text), flush=True)
+            print(harmless(text), flush=True)
 
     def _end(self) -> None:
         session, sandbox, self._session, self._sandbox = self._session, self._sandbox, None, None
@@ -206,22 +210,3 @@ class BashEnv(gymnasium.Env[str, str]):
             session.close()
         if sandbox is not None:
             sandbox.close()
-
-
-def _open_session(sandbox: Sandbox, image: Image, limits: Limits) -> BashSession:
-    env: Mapping[str, str] = {**_QUIET_TOOLS, **image.env}
-    path = env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    session = BashSession(
-        sandbox,
-        env={**env, "PATH": f"{path}:{_RUN}/bin"},
-        cwd=image.workdir,
-        user=image.user,
-        command_timeout=limits.command_timeout,
-        output_limit=limits.output,
-        flag_file=_SUBMITTED,
-    )
-    installed = session.run(_INSTALL_SUBMIT, timeout=30.0)
-    if installed.exit_code:
-        session.close()
-        raise InfrastructureError(f"the shell of image {image.name} does not work: {installed.output.strip()}")
-    return session

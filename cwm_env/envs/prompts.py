@@ -39,10 +39,5 @@ def failed(error: InfrastructureError) -> str:
     return f"[the environment failed, through no fault of yours: {error}]"
 
 
-def harmless(text: str) -> str:
-    """Text that a terminal shows as it is: control characters other than newline and tab become visible."""
-    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _turns(count: int) -> str:
     return "1 turn" if count == 1 else f"{count} turns"

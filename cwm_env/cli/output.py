@@ -1,0 +1,19 @@
+"""Where the commands write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+
+console = Console(highlight=False)
+"""Standard output, for people."""
+errors = Console(stderr=True, highlight=False)
+"""Standard error."""
+
+
+def print_json(value: Any) -> None:
+    """Write a value for programs."""
+    click.echo(json.dumps(value, indent=2))

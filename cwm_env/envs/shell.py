@@ -1,0 +1,46 @@
+"""The shell that an agent finds in its sandbox: environment, directory, user, and the program ``submit``."""
+
+from __future__ import annotations
+
+from cwm_env.errors import SandboxError
+from cwm_env.sandbox.base import Sandbox
+from cwm_env.session import BashSession
+from cwm_env.types import Image, Limits
+
+_RUN = "/run/cwm-env"
+SUBMITTED = f"{_RUN}/submitted"
+"""The file in the sandbox that ``submit`` makes."""
+
+# A program, so that it works from scripts, subshells and `make` as well.
+_INSTALL_SUBMIT = f"""mkdir -p {_RUN}/bin && printf '#!/bin/sh\\n: > {SUBMITTED}\\n' > {_RUN}/bin/submit &&
+chmod 755 {_RUN}/bin/submit"""
+_QUIET_TOOLS = {"PAGER": "cat", "GIT_PAGER": "cat", "MANPAGER": "cat", "TERM": "dumb", "LANG": "C.UTF-8"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment(image: Image) -> dict[str, str]:
+    """The whole environment of the shell: the image's own over quiet tools, with ``submit`` last on ``PATH``."""
+    own = {**_QUIET_TOOLS, **image.env}
+    return {**own, "PATH": f"{own.get('PATH', _PATH)}:{_RUN}/bin"}
+
+
+def open_session(sandbox: Sandbox, image: Image, limits: Limits) -> BashSession:
+    """Start the agent's bash in a fresh sandbox.
+
+    Raises:
+        SandboxError: the image's bash does not work.
+    """
+    session = BashSession(
+        sandbox,
+        env=environment(image),
+        cwd=image.workdir,
+        user=image.user,
+        command_timeout=limits.command_timeout,
+        output_limit=limits.output,
+        flag_file=SUBMITTED,
+    )
+    installed = session.run(_INSTALL_SUBMIT, timeout=30.0)
+    if installed.exit_code:
+        session.close()
+        raise SandboxError(f"the shell of image {image.name} does not work: {installed.output.strip()}")
+    return session

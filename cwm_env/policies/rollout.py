@@ -1,0 +1,126 @@
+"""Episodes from their first observation to their last, one or many."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any
+
+from cwm_env.errors import InfrastructureError
+from cwm_env.policies.base import Policy
+from cwm_env.trajectories.record import RecordEpisode
+from cwm_env.types import Task, Trajectory
+
+Keep = Callable[[Trajectory], None]
+"""Takes each trajectory as soon as its episode has ended, e.g. ``TrajectoryStore(path).append``."""
+
+
+def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, stepped: Callable[[int], None]) -> None:
+    """Let ``policy`` act in a ``BashEnv`` until the episode ends.
+
+    Whatever ends the episode, its trajectory goes to ``keep``: a failure of the infrastructure (of the policy's
+    endpoint as well) is said there and raises nothing.
+
+    Args:
+        stepped: is told the number of steps taken, before the first and after each.
+
+    Raises:
+        InputError: the policy cannot act in the task.
+    """
+    recorded = RecordEpisode(env, keep, policy=policy.name)
+    policy.begin(env.task)
+    try:
+        observation, _ = recorded.reset(seed=seed)
+        steps, ended = 0, False
+        while not ended:
+            stepped(steps)
+            observation, _, terminated, truncated, _ = recorded.step(policy.act(observation))
+            steps, ended = steps + 1, terminated or truncated
+    except InfrastructureError as error:
+        if not recorded.cut_short(error.kind, str(error)):  # it failed before the episode began
+            keep(Trajectory(env.task.id, "", (), None, error.kind, str(error), policy=policy.name, seed=seed))
+    except BaseException:
+        recorded.cut_short("interrupted")
+        raise
+
+
+class Rollouts:
+    """Many episodes, a bounded number at once, each in a thread of its own."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        make_env: Callable[[Task], Any],
+        make_policy: Callable[[], Policy],
+        *,
+        keep: Keep = lambda _: None,
+        watch: Callable[[int, str], None] = lambda *_: None,
+        parallel: int = 1,
+        seed: int | None = None,
+    ) -> None:
+        """Nothing is started before ``run``.
+
+        Args:
+            make_env: makes the ``BashEnv`` of one episode.
+            watch: is told the index of a task and, in a word or two, where its episode stands.
+            parallel: episodes at once.
+            seed: of the first episode; each further one gets the next number.
+        """
+        self._tasks, self._make_env, self._make_policy = tasks, make_env, make_policy
+        self._keep, self._watch, self._parallel, self._seed = keep, watch, parallel, seed
+        self._stopped = threading.Event()
+        self.trajectories: dict[int, Trajectory] = {}
+        """Trajectories by the index of their task, as they come."""
+
+    def run(self, *, tick: Callable[[], None] = lambda: None, interrupt: Callable[[], None] = lambda: None) -> None:
+        """Run all episodes, and wait for them.
+
+        Args:
+            tick: called several times a second in the calling thread.
+            interrupt: called when this thread is interrupted, again and again until every episode has ended: it takes
+                their sandboxes away, so that those that run end at once; their failure is ``interrupted``.
+
+        Raises:
+            CwmEnvError: the first that an episode raised; the others were run to their end.
+        """
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="episode") as pool:
+            waiting: set[Future[None]] = {pool.submit(self._episode, index) for index in range(len(self._tasks))}
+            futures = list(waiting)
+            try:
+                while waiting:
+                    waiting = wait(waiting, timeout=0.1).not_done
+                    tick()
+            except BaseException:
+                self._stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                while any(future.running() for future in futures):
+                    interrupt()
+                    wait(waiting, timeout=0.2)
+                raise
+        for future in futures:
+            future.result()
+
+    def _episode(self, index: int) -> None:
+        task = self._tasks[index]
+        self._watch(index, "starting")
+        env = self._make_env(task)
+        try:
+            seed = None if self._seed is None else self._seed + index
+            rollout(
+                env,
+                self._make_policy(),
+                lambda trajectory: self._take(index, trajectory),
+                seed=seed,
+                stepped=lambda steps: self._watch(index, f"step {steps + 1}"),
+            )
+        finally:
+            env.close()
+
+    def _take(self, index: int, trajectory: Trajectory) -> None:
+        if self._stopped.is_set() and trajectory.failure:
+            trajectory = replace(trajectory, failure="interrupted", error="")
+        self.trajectories[index] = trajectory
+        self._keep(trajectory)
+        self._watch(index, "done")
