@@ -6,10 +6,9 @@ import dataclasses
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
 from cwm_env.cli.output import console, print_json
-from cwm_env.sandbox.doctor import examine
+from cwm_env.sandbox.doctor import Finding, examine
 
 
 @click.command()
@@ -25,10 +24,13 @@ def doctor(as_json: bool) -> int:
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
-        table = Table("", "what", "found", "what mends it")
         for finding in findings:
-            mark = "[green]ok[/]" if finding.ok else "[red]missing[/]" if finding.required else "[yellow]without[/]"
-            remedy = "" if finding.ok else escape(finding.remedy)
-            table.add_row(mark, finding.name, escape(finding.detail), remedy)
-        console.print(table)
+            _show(finding)
     return 0 if all(finding.ok for finding in findings if finding.required) else 1
+
+
+def _show(finding: Finding) -> None:
+    mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]" if finding.required else "[yellow]without[/]"
+    console.print(f"{mark}  {finding.name}: {escape(finding.detail)}", soft_wrap=True)
+    if not finding.ok:
+        console.print(f"         to mend it: {escape(finding.remedy)}", soft_wrap=True)

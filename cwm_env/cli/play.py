@@ -9,16 +9,19 @@ import sys
 import termios
 import tty
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.markdown import Markdown
 
 from cwm_env.cli.output import console, errors
-from cwm_env.envs import BashEnv, shell
 from cwm_env.errors import InputError
 from cwm_env.sandbox.base import Process
 from cwm_env.sandbox.run import run
 from cwm_env.trajectories import RecordEpisode, TrajectoryStore
+
+if TYPE_CHECKING:
+    from cwm_env.envs import BashEnv
 
 # `script` owns the terminal inside the sandbox; bash's own `submit` ends the shell as well.
 _SHELL = """stty rows {rows} columns {columns}; exec bash --noprofile --rcfile /dev/fd/9 -i 9<<'RC'
@@ -42,6 +45,8 @@ def play(task: str, backend: str, out: Path) -> int:
     Example:
       cwm-env play TASK
     """
+    from cwm_env.envs import BashEnv
+
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InputError("play needs a terminal; for a script use `cwm-env run TASK --policy SCRIPT`")
     env = BashEnv(task, backend)
@@ -68,6 +73,8 @@ def play(task: str, backend: str, out: Path) -> int:
 
 def _shell(env: BashEnv) -> bool:
     """Connect this terminal with a shell in the sandbox until it ends. Whether `submit` was run."""
+    from cwm_env.envs import shell
+
     assert env.sandbox is not None
     columns, rows = shutil.get_terminal_size()
     command = _SHELL.format(rows=rows, columns=columns)

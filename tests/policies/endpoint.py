@@ -21,7 +21,9 @@ def serve(answer: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            requests.append({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": body})
+            requests.append(
+                {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": body}
+            )
             said = answer(body["messages"])
             status, content = said if isinstance(said, tuple) else (200, completion(body["model"], said))
             data = json.dumps(content).encode()
