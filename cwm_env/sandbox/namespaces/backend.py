@@ -51,6 +51,7 @@ class NamespacesBackend:
             "layers": [str(layer) for layer in image.layers],
             "upper": stage and str(stage),
             "host_mounts": list(image.host_mounts),
+            "hidden": list(image.hidden),
             "disk": limits.disk,
             "processes": limits.processes,
             "network": limits.network,
