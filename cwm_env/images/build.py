@@ -27,6 +27,13 @@ COMMIT_ENV = {
     "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
     "HOME": "/nonexistent",
 }
+# Without the second, pip hands projects without a pyproject.toml to a setuptools command that wants the network.
+SETUP_ENV = {
+    "PIP_NO_INDEX": "1",
+    "PIP_USE_PEP517": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+}
 MAKE_VENV = f"""
 test -e {VENV}/bin/python || "$1" -m venv --without-pip {VENV}
 shift

@@ -122,7 +122,7 @@ class Repository:
     def pins(self) -> list[Any]:
         """As ``Layer.pins``."""
         sources = [source.model_dump() for source in self.sources]
-        scripts = [build.UNPACK, build.COMMIT, sorted(build.COMMIT_ENV.items())]
+        scripts = [build.UNPACK, build.COMMIT, build.SETUP_ENV, build.COMMIT_ENV]
         return [sources, self.setup, self.workdir, self.user, self.env, scripts]
 
     def needs(self) -> list[str]:
@@ -139,7 +139,7 @@ class Repository:
                 builder.bash(build.UNPACK, f"{build.INPUTS}/{name}", source.path or self.workdir, what=what)
             if self.setup.strip():
                 tools.progress("running the set-up script")
-                builder.bash(self.setup, what="the set-up script", cwd=self.workdir)
+                builder.bash(self.setup, what="the set-up script", cwd=self.workdir, env=build.SETUP_ENV)
             builder.bash(build.COMMIT, self.user, what="the commit", cwd=self.workdir, env=build.COMMIT_ENV)
             builder.check_user(self.user, self.workdir)
 
@@ -220,7 +220,7 @@ def _tag(base: str) -> PythonTag:
 
 
 def _hash(pins: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(pins, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(pins, sort_keys=True).encode()).hexdigest()
 
 
 def _write_gitconfig(target: Path) -> None:
