@@ -79,6 +79,8 @@ class Image:
     env: Mapping[str, str] = field(default_factory=dict)
     host_mounts: tuple[str, ...] = ()
     """Directories of the machine itself that appear read-only at the same path (base ``host``)."""
+    hidden: tuple[str, ...] = ()
+    """Directories below ``host_mounts`` that appear empty: nothing in them is the sandbox's business."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ so that a misspelt key is an error and not a silent default.
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from cwm_env import toml_errors
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(gt=0)]
@@ -19,21 +19,7 @@ _Text = Annotated[str, Field(min_length=1)]
 _Network = Literal["no-network", "public", "allowlist"]
 _Size = Annotated[str, Field(pattern=re.compile(r"^\d+(\.\d+)?[GMKgmk]$"))]
 
-_EXPECTED = {
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "finite_number": "a finite number",
-    "greater_than": "more than 0",
-    "greater_than_equal": "0 or more",
-    "string_too_short": "text that is not empty",
-    "string_pattern_mismatch": "a size such as '512M' or '2G'",
-}
+_EXPECTED = {"string_pattern_mismatch": "a size such as '512M' or '2G'"}
 
 
 class _Table(BaseModel):
@@ -111,48 +97,12 @@ def parse(text: str) -> TaskFile:
     Raises:
         ValueError: one clause that names the key and says what is wrong with it.
     """
-    try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"not valid TOML: {error}") from None
+    data = toml_errors.read(text)
     if "version" in data:  # the name before schema 1.1
         data.setdefault("schema_version", data.pop("version"))
-    try:
-        parsed = TaskFile.model_validate(data)
-    except ValidationError as error:
-        raise ValueError(_first_of(error)) from None
+    parsed = toml_errors.check(TaskFile, data, keys=lambda _: Own.model_fields, expected=_EXPECTED)
     _refuse_what_cannot_run(parsed)
     return parsed
-
-
-def _first_of(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = _key(first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{where}: no such key{_meant(str(first['loc'][-1]))}"
-    if first["type"] == "literal_error":
-        wanted = first["ctx"]["expected"]
-    else:
-        wanted = _EXPECTED.get(first["type"], first["msg"])
-    return f"{where}: expected {wanted}, got {_shown(first['input'])}"
-
-
-def _key(location: tuple[str | int, ...]) -> str:
-    names = [str(part) for part in location if isinstance(part, str)]
-    index = "".join(f"[{part}]" for part in location if isinstance(part, int))
-    table = f"[{'.'.join(names[:-1])}] " if len(names) > 1 else ""
-    return f"{table}{names[-1]}{index}"
-
-
-def _meant(key: str) -> str:
-    known = sorted(Own.model_fields)
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _refuse_what_cannot_run(file: TaskFile) -> None:

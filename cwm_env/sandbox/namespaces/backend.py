@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class NamespacesBackend:
             "layers": [str(layer) for layer in image.layers],
             "upper": stage and str(stage),
             "host_mounts": list(image.host_mounts),
+            "hidden": list(image.hidden),
             "disk": limits.disk,
             "processes": limits.processes,
             "network": limits.network,
@@ -152,10 +154,9 @@ def _release_stage(upper: Path) -> None:
     stage = upper.with_name(upper.name + ".work")
     if stage.is_dir():
         (stage / "upper").rename(upper)
-        for leftover in (stage / "work").iterdir():
-            leftover.rmdir()
-        (stage / "work").rmdir()
-        stage.rmdir()
+        for own in (stage / "work").iterdir():
+            own.chmod(0o700)  # overlayfs makes it with no rights at all, and keeps its whiteout in it
+        shutil.rmtree(stage)
 
 
 def _translated(error: OSError) -> SandboxError:

@@ -13,7 +13,9 @@ NAMESPACES = (
 )  # fmt: skip
 
 
-def contain(request: dict[str, Any], control: socket.socket, layers: list[int], upper: int | None) -> None:
+def contain(
+    request: dict[str, Any], control: socket.socket, layers: list[int], upper: int | None, host: list[int]
+) -> None:
     """Turn this process, the first in its namespaces, into the sandbox that ``request`` describes.
 
     Reports through ``control`` to the client, then serves it as pid 1 until it is killed. Does not return.
@@ -22,6 +24,7 @@ def contain(request: dict[str, Any], control: socket.socket, layers: list[int], 
         request: as ``NamespacesBackend.create`` wrote it.
         layers: detached mounts of the image's layers, the lowest first.
         upper: detached mount of the directory to write into, or None for memory.
+        host: detached mounts of the directories of the host, in the request's order.
     """
     share_network = request["network"] == "host"
     ids.become_root()
@@ -29,7 +32,8 @@ def contain(request: dict[str, Any], control: socket.socket, layers: list[int], 
     libc.sethostname("sandbox")
     if not share_network:
         network.raise_loopback()
-    plan = filesystem.Plan(layers, upper, request["host_mounts"], request["disk"], share_network)
+    host_mounts = list(zip(request["host_mounts"], host, strict=True))
+    plan = filesystem.Plan(layers, upper, host_mounts, request["hidden"], request["disk"], share_network)
     changes = filesystem.build(plan)
     privileges.limit_resources(request["processes"])
     privileges.drop_capabilities()

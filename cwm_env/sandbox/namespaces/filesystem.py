@@ -40,7 +40,10 @@ class Plan:
     """Detached mounts of the image's layers, the lowest first."""
     upper: int | None
     """Detached mount of a directory that holds ``upper`` and ``work``; None for memory."""
-    host_mounts: Sequence[str]
+    host_mounts: Sequence[tuple[str, int]]
+    """Paths, and detached mounts of what lies there on the host."""
+    hidden: Sequence[str]
+    """Directories of the host mounts that appear empty."""
     disk: int
     """Bytes for everything that is written in memory."""
     share_network: bool
@@ -53,7 +56,7 @@ def build(plan: Plan) -> int:
         OSError: a step failed; its text names the step.
         ValueError: the image is not one that can be mounted safely.
     """
-    sources = [(path, libc.open_tree(path, recursive=True)) for path in plan.host_mounts]
+    sources = list(plan.host_mounts)
     if plan.share_network:
         sources += [(path, libc.open_tree(path)) for path in _HOST_NETWORK_FILES if os.path.exists(path)]
     devices = [(name, libc.open_tree(f"/dev/{name}")) for name in _DEVICES]
@@ -63,6 +66,10 @@ def build(plan: Plan) -> int:
     changes = _mount_overlay(plan)
     for path, tree in sources:
         _attach_host(path, tree)
+    os.mkdir("empty", 0o555)
+    for path in plan.hidden:
+        if os.path.isdir(f"root{path}"):
+            _bind_read_only("empty", f"root{path}")
     _mount_proc()
     _mount_devices(devices)
     for name, mode in (("tmp", 0o1777), ("run", 0o1777), ("dev/shm", 0o1777)):
@@ -126,7 +133,6 @@ def _attach_host(path: str, tree: int) -> None:
 def _mount_proc() -> None:
     proc = _mount_point("proc")
     libc.mount("proc", proc, "proc", _QUIET | libc.MS_NOEXEC)
-    os.mkdir("empty", 0o555)
     for name in _PROC_HIDDEN:
         if os.path.lexists(f"{proc}/{name}"):
             libc.mount("/dev/null", f"{proc}/{name}", None, libc.MS_BIND)

@@ -84,14 +84,22 @@ def _sources(request: dict[str, Any]) -> list[str]:
     return [*request["layers"], *([request["upper"]] if request["upper"] else [])]
 
 
+def _host_trees(request: dict[str, Any]) -> list[int]:
+    return [libc.open_tree(path, recursive=True) for path in request["host_mounts"]]
+
+
 def _mapped_trees(request: dict[str, Any], pid: int) -> list[int]:
-    """Detached mounts of the layers, on which the sandbox's ids own what the image's ids own."""
+    """Detached mounts of the layers, on which the sandbox's ids own what the image's ids own, and of the host's directories.
+
+    Made here, because the sandbox's root may not be permitted to look up the paths.
+    """
     userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     trees: list[int] = []
     try:
         for path in _sources(request):
             trees.append(libc.open_tree(path))
             libc.mount_setattr(trees[-1], libc.MOUNT_ATTR_IDMAP, userns=userns)
+        trees += _host_trees(request)
     except OSError:
         for tree in trees:
             os.close(tree)
@@ -107,9 +115,11 @@ def _inside(request: dict[str, Any], control: socket.socket, gate: socket.socket
         _, trees = wire.receive(gate)
         gate.close()
         if not trees:
-            trees = [libc.open_tree(path) for path in _sources(request)]
-        upper = trees.pop() if request["upper"] else None
-        contain.contain(request, control, trees, upper)
+            trees = [libc.open_tree(path) for path in _sources(request)] + _host_trees(request)
+        count = len(request["layers"])
+        layers, rest = trees[:count], trees[count:]
+        upper = rest.pop(0) if request["upper"] else None
+        contain.contain(request, control, layers, upper, rest)
     except (OSError, ValueError, EOFError) as error:
         number = error.errno if isinstance(error, OSError) else errno.EINVAL
         wire.send(control, {"error": str(error), "errno": number})
