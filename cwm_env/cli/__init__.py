@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from cwm_env import __version__
+from cwm_env.cli.output import say
 from cwm_env.errors import CwmEnvError
 
 COMMANDS = {
@@ -74,22 +75,18 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as error:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
+        say("interrupted")
         code = INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except CwmEnvError as error:
-        _say(str(error))
+        say(str(error))
         code = error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _say(text: str) -> None:
-    click.echo(f"cwm-env: {' '.join(text.split())}", err=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> Any:

@@ -14,6 +14,11 @@ errors = Console(stderr=True, highlight=False)
 """Standard error."""
 
 
+def say(text: str) -> None:
+    """Write one line to standard error, whatever line breaks the text has."""
+    click.echo(f"cwm-env: {' '.join(text.split())}", err=True)
+
+
 def print_json(value: Any) -> None:
     """Write a value for programs."""
     click.echo(json.dumps(value, indent=2))

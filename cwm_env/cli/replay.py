@@ -44,23 +44,25 @@ def replay(file: Path, speed: float, task: str | None, last: bool) -> None:
 
 def _show(trajectory: Trajectory, speed: float) -> None:
     console.print(Rule(f"{escape(trajectory.task_id)} · {escape(trajectory.policy)} · {trajectory.started}"))
-    console.print(harmless(trajectory.instruction.rstrip()), markup=False, style="dim")
+    console.print(harmless(trajectory.instruction.rstrip()), markup=False, soft_wrap=True, style="dim")
     clock = 0.0
     for step in trajectory.steps:
         _pause(step.time - clock, speed)
-        console.print(f"$ {harmless(step.action)}", markup=False, style="bold")
+        console.print(f"$ {harmless(step.action)}", markup=False, soft_wrap=True, style="bold")
         took = step.result.duration if step.result else 0.0
         _pause(took, speed)
         clock = step.time + took
-        console.print(harmless(step.observation), markup=False)
+        console.print(harmless(step.observation), markup=False, soft_wrap=True)
     _pause(trajectory.duration - clock, speed)
     if trajectory.grade:
         grade = trajectory.grade
-        console.print(f"{grade.outcome}, reward {trajectory.reward}: {harmless(grade.reason)}", markup=False)
+        console.print(
+            f"{grade.outcome}, reward {trajectory.reward}: {harmless(grade.reason)}", markup=False, soft_wrap=True
+        )
     elif trajectory.failure:
-        console.print(f"no reward: {trajectory.failure} {harmless(trajectory.error)}".rstrip(), markup=False)
+        console.print(f"no reward ({trajectory.failure}): {harmless(trajectory.error)}", markup=False, soft_wrap=True)
     else:
-        console.print(f"not graded, reward {trajectory.reward}", markup=False)
+        console.print(f"not graded, reward {trajectory.reward}", markup=False, soft_wrap=True)
 
 
 def _pause(seconds: float, speed: float) -> None:

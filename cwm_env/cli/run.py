@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from cwm_env.cli.output import console, errors, print_json
+from cwm_env.cli.output import console, errors, print_json, say
 from cwm_env.errors import InputError
 from cwm_env.policies import Rollouts, make_policy
 from cwm_env.sandbox.registry import backend as backend_named
@@ -89,10 +89,12 @@ def run(
     if as_json:
         print_json(episodes)
     else:
-        console.print(f"Trajectories: {out}. Look at one with `cwm-env replay {out}`.")
+        console.print(
+            f"Trajectories: {out}. See what happened with `cwm-env replay {out}`.", markup=False, soft_wrap=True
+        )
     for episode in episodes:
         if episode["error"]:
-            errors.print(f"{episode['task']}: {episode['error']}", style="red", markup=False)
+            say(f"{episode['task']}: {episode['error']}")
     return 3 if any(episode["failure"] for episode in episodes) else 0
 
 

@@ -12,7 +12,7 @@ import gymnasium
 from cwm_env.envs import prompts
 from cwm_env.envs.shell import open_session
 from cwm_env.envs.spaces import AnyText
-from cwm_env.errors import InfrastructureError, InputError
+from cwm_env.errors import InfrastructureError, InputError, TaskError
 from cwm_env.grading import Grader
 from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Backend, Sandbox
@@ -170,6 +170,11 @@ class BashEnv(gymnasium.Env[str, str]):
 
     def _choose(self, task: str | Path | Task) -> None:
         found = resolve(task)
+        if found.tests.runner == "pytest" and not found.tests.fail_to_pass:
+            raise TaskError(
+                f"task {found.id} does not say which tests must pass: record them with "
+                f"`cwm-env tasks validate --record {found.directory or found.id}`"
+            )
         self._task = replace(found, limits=replace(found.limits, **self._overrides))
 
     def _run(self, action: str) -> CommandResult:

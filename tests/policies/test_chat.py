@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,8 +67,8 @@ def test_a_refused_key_is_a_typed_error() -> None:
 
 
 def test_an_endpoint_that_fails_once_is_asked_again() -> None:
-    answers = iter([(500, {}), "```bash\nls\n```"])
-    with serve(lambda messages: next(answers)) as (url, _):  # type: ignore[arg-type, return-value]
+    answers: Iterator[tuple[int, dict[str, Any]] | str] = iter([(500, {}), "```bash\nls\n```"])
+    with serve(lambda messages: next(answers)) as (url, _):
         policy = make_policy("openai:m", base_url=url)()
         policy.begin(TASK)
         assert policy.act("x") == "ls\n"

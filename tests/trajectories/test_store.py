@@ -88,10 +88,12 @@ def test_writers_in_threads_and_processes_do_not_mix_lines(tmp_path: Path) -> No
         "for i in range(20): TrajectoryStore(sys.argv[1]).append(trajectory(sys.argv[2] * 9999))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
-    threads = [
-        threading.Thread(target=lambda: [TrajectoryStore(path).append(trajectory("c" * 9999)) for _ in range(20)])
-        for _ in range(2)
-    ]
+
+    def write() -> None:
+        for _ in range(20):
+            TrajectoryStore(path).append(trajectory("c" * 9999))
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
