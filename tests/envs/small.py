@@ -10,7 +10,7 @@ base = "python"
 setup = """
 printf 'def double(x):\\\\n    return x + x + 1\\\\n' > doubling.py
 mkdir tests
-printf 'import doubling\\\\n\\\\ndef test_zero_is_a_number(): assert isinstance(doubling.double(0), int)\\\\n' > tests/test_old.py
+printf 'import doubling\\\\ndef test_a_number(): assert isinstance(doubling.double(0), int)\\\\n' > tests/test_old.py
 for place in $VIRTUAL_ENV/lib/python3*/site-packages; do echo /repo > $place/repo.pth; done
 """
 '''
@@ -31,7 +31,7 @@ HIDDEN = "import doubling\n\ndef test_double(): assert doubling.double(2) == 4\n
 FIX = "sed -i 's/ + 1$//' /repo/doubling.py"
 EXPECTED = {
     "FAIL_TO_PASS": ["tests/test_hidden.py::test_double"],
-    "PASS_TO_PASS": ["repo/tests/test_old.py::test_zero_is_a_number"],
+    "PASS_TO_PASS": ["repo/tests/test_old.py::test_a_number"],
 }
 
 
