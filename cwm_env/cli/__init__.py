@@ -11,7 +11,6 @@ Exit codes:
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from types import FrameType
@@ -83,9 +82,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except CwmEnvError as error:
         say(str(error))
         code = error.exit_code
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -35,7 +35,7 @@ class BashEnv(gymnasium.Env[str, str]):
     of 0.0 says nothing. ``reset`` adds ``instruction``.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"]}  # noqa: RUF012 - as Gymnasium declares it
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,

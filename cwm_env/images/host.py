@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cwm_env.errors import ImageError
 from cwm_env.paths import data_dir
+from cwm_env.sandbox.namespaces import ids
 
 _INTERPRETER_PARTS = ("bin", "include", "lib", "lib64")
 _ROOT_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -118,7 +119,7 @@ def build(target: Path) -> None:
     for name, goal in _LINKS.items():
         (target / name).symlink_to(goal)
     _copy_from_machine(target)
-    if os.geteuid() == 0:
+    if ids.privileged():
         os.chown(target / "home/agent", 1000, 1000)
 
 

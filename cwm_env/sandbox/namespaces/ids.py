@@ -21,8 +21,11 @@ _FIRST, _RANGES = 0x70000000, (1 << 12) - 1
 
 
 def privileged() -> bool:
-    """Whether this process may give sandboxes ranges of ids."""
-    return os.geteuid() == 0
+    """Whether this process may give sandboxes ranges of ids; root of a container that lacks those ids may not."""
+    return os.geteuid() == 0 and any(
+        start <= _FIRST and _FIRST + _RANGES * RANGE <= start + length
+        for start, _, length in (map(int, line.split()) for line in _read("/proc/self/uid_map").splitlines())
+    )
 
 
 _start = os.getpid() * 131
