@@ -1,4 +1,4 @@
-"""TOML that people write, checked strictly: an error is one clause that names the key and says what is wrong with it."""
+"""TOML that people write, checked strictly: an error is one clause that names the key and says what is wrong."""
 
 from __future__ import annotations
 

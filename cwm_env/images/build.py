@@ -1,4 +1,4 @@
-"""How a layer is filled: programs of the layers below it run in a sandbox without network, and what they write is the layer."""
+"""How a layer is filled: programs of those below it run in a sandbox without network; what they write is the layer."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ git -c core.logAllRefUpdates=false commit --quiet --allow-empty --no-verify --me
 git gc --quiet --prune=now
 rm -rf .git/logs .git/COMMIT_EDITMSG
 read -r _ _ ids < /proc/self/uid_map
-if [ "$1" != root ] && [ "$ids" -gt 1 ]; then chown -R "$1:" .; fi
+if [ "$ids" -gt 1 ]; then chown -R "$1" .; fi
 """
 GITCONFIG = """\
 [safe]
@@ -101,7 +101,7 @@ class Builder:
         command = ["bash", "-c", 'exec 2>&1 && exec bash -eo pipefail /run/script "$@"', "script", *arguments]
         whole = {"HOME": "/root", **self._image.env, **(env or {})}
         try:
-            done = brought.exit_code and brought or run(self._sandbox, command, env=whole, cwd=cwd, timeout=_SECONDS)
+            done = brought if brought.exit_code else run(self._sandbox, command, env=whole, cwd=cwd, timeout=_SECONDS)
         except TimeoutError:
             raise ImageError(f"{what} did not end within {_SECONDS:.0f} seconds") from None
         if done.exit_code:

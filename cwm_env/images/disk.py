@@ -1,4 +1,4 @@
-"""Locks between processes, and removal of trees that were not written to be removed."""
+"""Locks between processes; files whose mode no umask changes; removal of trees that resist it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,38 @@ def locked(path: Path, *, shared: bool = False, waiting: Callable[[], None] | No
         yield
 
 
+def file_system(path: Path) -> str:
+    """The kind of file system that an existing path lies on, such as ``ext4``."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[2] == number:
+            return fields[fields.index("-") + 1]
+    return ""  # btrfs gives each subvolume a number that no mount has
+
+
+def make_directory(path: Path, mode: int = 0o755) -> None:
+    """Make a directory and those above it, unless they are there; ``path`` gets exactly ``mode``, new parents 0755."""
+    if not path.parent.is_dir():
+        make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(mode)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file of mode 0644 in place of whatever was there; a link is replaced, not followed."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+    path.chmod(0o644)
+
+
 def remove_tree(path: Path) -> int:
-    """Remove a file or a tree, also one whose directories are not writable. Returns the bytes freed; 0 if it is gone."""
+    """Remove a file or a tree, also one whose directories are not writable.
+
+    Returns:
+        The bytes freed; 0 if there was nothing.
+    """
     try:
         status = path.lstat()
     except FileNotFoundError:

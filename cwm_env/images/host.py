@@ -1,10 +1,10 @@
 """Base ``host``: the machine's own programs, read-only, under a system of our own; nothing to download.
 
 What is visible of the machine: ``/usr`` (and ``/bin``, ``/lib`` and the like where they are not links into it) and the
-programs and libraries of the interpreter that runs us, at their own path. Of ``/etc`` a few files that programs cannot do without
-are copied as data. Everything else (homes, ``/opt``, ``/srv``, ``/var``, keys) is not there at all. Inside the mounts,
-directories that hold no part of the system are hidden: locally installed software and sources, Python packages
-(the released fix of a task's bug may be among them, and this package with its hidden tests), and our own cache.
+programs and libraries of the interpreter that runs us, at their own path. Of ``/etc`` a few files that programs cannot
+do without are copied as data. Everything else (homes, ``/opt``, ``/srv``, ``/var``, keys) is not there at all. Inside
+the mounts, directories that hold no part of the system appear empty: locally installed software and sources, Python
+packages (the released fix of a task's bug may be among them, and this package with its hidden tests), our own cache.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cwm_env.errors import ImageError
+from cwm_env.images.disk import make_directory, write_file
 from cwm_env.paths import data_dir
 from cwm_env.sandbox.namespaces import ids
 
@@ -64,6 +65,7 @@ _COPIED = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 )
+_SCRATCH = ("/tmp", "/run", "/dev", "/proc")  # noqa: S108 - paths in a sandbox
 _LINK_FARM = "/etc/alternatives"
 
 
@@ -73,7 +75,7 @@ def interpreter() -> str:
 
 
 def pins() -> list[str]:
-    """What layers of this base depend on. The machine's packages can change beneath it: this base is for a first look."""
+    """What layers of this base depend on. The machine's packages may change all the same: this is for a first look."""
     return [platform.machine(), _os_release(), _prefix(), sys.version, *mounts()]
 
 
@@ -105,17 +107,17 @@ def build(target: Path) -> None:
     for program in ("bash", "git", "tar"):
         if not any(Path(place, program).exists() for place in ("/usr/bin", "/bin")):
             raise ImageError(f"base 'host' needs {program} in /usr/bin: install it with the machine's package manager")
+    if _lies_in(_prefix(), _SCRATCH):
+        raise ImageError(f"base 'host' cannot use an interpreter in {_prefix()}: sandboxes have an empty /tmp and /run")
     for name, mode in _DIRECTORIES.items():
-        _directory(target / name, mode)
-    for path in mounts():
-        for parent in reversed(Path(path.strip("/")).parents):
-            _directory(target / parent, 0o755)
-        _directory(target / path.strip("/"), 0o755)
-    for name in _ROOT_LINKS:
-        if os.path.islink(f"/{name}"):
-            (target / name).symlink_to(os.readlink(f"/{name}"))
+        make_directory(target / name, mode)
+    for path in mounts():  # here rather than by each sandbox, so that nothing of them counts as changed
+        make_directory(target / path.strip("/"))
+    for link in (Path("/", name) for name in _ROOT_LINKS):
+        if link.is_symlink():
+            (target / link.name).symlink_to(link.readlink())
     for name, text in _FILES.items():
-        _file(target / name, text.encode())
+        write_file(target / name, text.encode())
     for name, goal in _LINKS.items():
         (target / name).symlink_to(goal)
     _copy_from_machine(target)
@@ -128,25 +130,23 @@ def _prefix() -> str:
 
 
 def _os_release() -> str:
-    for path in ("/etc/os-release", "/usr/lib/os-release"):
-        try:
-            return Path(path).read_text()
-        except OSError:
-            continue
+    for path in (Path("/etc/os-release"), Path("/usr/lib/os-release")):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
     return platform.platform()
 
 
 def _is_directory(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
+    return Path(path).is_dir() and not Path(path).is_symlink()
 
 
 def _lies_in(path: str, directories: Iterable[str]) -> bool:
     return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
 
 
-def _unwanted(prefix: Path, cache: Path) -> Iterable[Path]:
+def _unwanted(prefix: Path, cache: Path) -> Iterator[Path]:
     """What may not be seen, wherever it lies."""
-    yield from (cache, data_dir("tasks"), Path(__file__).parents[1], Path.home())
+    yield from (cache, data_dir("tasks"), Path(__file__).parents[1])
     if sys.prefix != sys.base_prefix:
         yield Path(sys.prefix)
     yield from map(Path, ("/usr/src", "/usr/local/src", "/usr/local/etc", "/usr/local"))
@@ -155,23 +155,11 @@ def _unwanted(prefix: Path, cache: Path) -> Iterable[Path]:
 
 
 def _copy_from_machine(target: Path) -> None:
-    for name in _COPIED:
-        if os.path.isfile(name):
-            for parent in reversed(Path(name.strip("/")).parents):
-                _directory(target / parent, 0o755)
-            _file(target / name.strip("/"), Path(name).read_bytes())
-    if os.path.isdir(_LINK_FARM):
-        _directory(target / _LINK_FARM.strip("/"), 0o755)
-        for entry in os.scandir(_LINK_FARM):
-            if entry.is_symlink():
-                (target / entry.path.strip("/")).symlink_to(os.readlink(entry.path))
-
-
-def _directory(path: Path, mode: int) -> None:
-    path.mkdir(exist_ok=True)
-    path.chmod(mode)  # not left to the umask
-
-
-def _file(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    path.chmod(0o644)
+    for path in map(Path, _COPIED):
+        if path.is_file():
+            make_directory((target / path.relative_to("/")).parent)
+            write_file(target / path.relative_to("/"), path.read_bytes())
+    links = [path for path in Path(_LINK_FARM).glob("*") if path.is_symlink()]
+    for path in links:
+        make_directory((target / path.relative_to("/")).parent)
+        (target / path.relative_to("/")).symlink_to(path.readlink())

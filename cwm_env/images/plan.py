@@ -1,4 +1,4 @@
-"""From a recipe to its layers: each one's key says all that it depends on, so what did not change is not built again."""
+"""From a recipe to its layers. Each one's key says all that it depends on: what did not change is not built again."""
 
 from __future__ import annotations
 
@@ -140,8 +140,14 @@ class Repository:
             if self.setup.strip():
                 tools.progress("running the set-up script")
                 builder.bash(self.setup, what="the set-up script", cwd=self.workdir, env=build.SETUP_ENV)
-            builder.bash(build.COMMIT, self.user, what="the commit", cwd=self.workdir, env=build.COMMIT_ENV)
+            builder.bash(build.COMMIT, self._owner(), what="the commit", cwd=self.workdir, env=build.COMMIT_ENV)
             builder.check_user(self.user, self.workdir)
+
+    def _owner(self) -> str:
+        """The user and its group, as chown takes them."""
+        if ":" in self.user:
+            return self.user
+        return f"{self.user}:{self.user if self.user.isdigit() else ''}"
 
 
 @dataclass(frozen=True, slots=True)

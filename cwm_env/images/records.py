@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import difflib
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cwm_env.errors import RecipeError
 from cwm_env.images.plan import Plan
 from cwm_env.types import Image
 
@@ -21,8 +21,8 @@ class Record:
     """A built image."""
 
     image: Image
-    downloads: frozenset[str]
-    """Names of the downloads that it was built from."""
+    downloads: tuple[Path, ...]
+    """What it was built from."""
 
 
 class Records:
@@ -55,17 +55,41 @@ class Records:
         beside.write_text(json.dumps(fields))
         beside.rename(path)
 
+    def all(self) -> list[Record]:
+        """The records of images whose layers are there, by name."""
+        read = [self._read(path) for path in (self._cache / "images").glob("*.json")]
+        return sorted((record for record in read if record and _whole(record.image)), key=lambda r: r.image.name)
+
+    def used(self) -> set[Path]:
+        """The layers and downloads that belong to a built image."""
+        return {path for record in self.all() for path in (*record.image.layers, *record.downloads)}
+
+    def forget(self, name: str) -> None:
+        """Drop the record of a name, or of a directory.
+
+        Raises:
+            RecipeError: there is none.
+        """
+        for path in {self._path(name), self._path(str(Path(name).resolve()))}:
+            if path.exists():
+                path.unlink()
+                return
+        known = [record.image.name for record in self.all()]
+        close = difflib.get_close_matches(name, known, 2)
+        hint = f": did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(known) or 'none'}"
+        raise RecipeError(f"no image {name!r} is built{hint}")
+
     def _path(self, name: str) -> Path:
         return self._cache / "images" / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.json"
 
     def _read(self, path: Path) -> Record | None:
+        """The record in a file; None where it is missing or from another version of this package."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             fields = json.loads(path.read_bytes())
             layers = tuple(self._cache / "layers" / key for key in fields.pop("layers"))
-            downloads = frozenset(fields.pop("downloads"))
-            for key in ("host_mounts", "hidden"):
-                fields[key] = tuple(fields[key])
-            return Record(Image(layers=layers, **fields), downloads)
+            downloads = tuple(self._cache / "downloads" / key for key in fields.pop("downloads"))
+            mounts, hidden = tuple(fields.pop("host_mounts")), tuple(fields.pop("hidden"))
+            return Record(Image(layers=layers, host_mounts=mounts, hidden=hidden, **fields), downloads)
         return None
 
 

@@ -1,16 +1,24 @@
-"""The cache of images: builds what is missing, finds what is there, frees what nobody needs."""
+"""The cache of images: builds what is missing, finds what is there, frees what nobody needs.
+
+layers/KEY        a layer, whole: it is built in building/ and gets its name by a rename
+images/NAME.json  which layers and downloads a built image has
+downloads/KEY     what came from the package index
+building/…        layers that are not whole; what a killed process left is removed by ``prune``
+locks/…           one for each layer, one for downloads; ``store`` is shared by builders, alone with who removes
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cwm_env.errors import DiskFull, ImageError
 from cwm_env.images import recipe
-from cwm_env.images.disk import locked, remove_tree
+from cwm_env.images.disk import file_system, locked, remove_tree
 from cwm_env.images.downloads import Downloads
 from cwm_env.images.plan import Plan, Step, Tools, plan
 from cwm_env.images.records import Records
@@ -57,13 +65,50 @@ class ImageStore:
         made = self._plan(name)
         if not self._records.holds(made.image):
             say = progress or (lambda _: None)
-            with _explained(made.image.name, self.directory):
+            with self._explained(f"image {made.image.name}: "):
                 self._prepare()
                 with locked(self._lock("store"), shared=True):
                     for step in made.steps:
                         self._build(step, lambda text: say(f"{made.image.name}: {text}"))
                     self._records.write(made)
         return made.image
+
+    def list(self) -> tuple[Image, ...]:
+        """The images that are built, by name; also those whose recipe has changed since or is gone."""
+        return tuple(record.image for record in self._records.all())
+
+    def remove(self, name: str) -> int:
+        """Remove a built image, and the layers that no other one has. Sandboxes of it must have ended.
+
+        Returns:
+            How many bytes became free.
+
+        Raises:
+            RecipeError: no image of that name is built.
+            ImageError: it could not be removed.
+        """
+        with self._alone():
+            before = self._records.used()
+            self._records.forget(name)
+            return sum(self._discard(path) for path in before - self._records.used() if path.parent.name == "layers")
+
+    def prune(self) -> int:
+        """Remove layers and downloads that no built image has, and what killed builders left behind.
+
+        Sandboxes of images that were built anew since must have ended.
+
+        Returns:
+            How many bytes became free.
+
+        Raises:
+            ImageError: something could not be removed.
+        """
+        with self._alone():
+            used = self._records.used()
+            known = [path for name in ("layers", "downloads") for path in (self.directory / name).iterdir()]
+            freed = sum(self._discard(path) for path in known if path not in used)
+            locks = [path for path in (self.directory / "locks").iterdir() if path.name != "store"]
+            return freed + sum(map(remove_tree, [*(self.directory / "building").iterdir(), *locks]))
 
     def _plan(self, name: str) -> Plan:
         return plan(recipe.chain(name), self.directory)
@@ -75,6 +120,22 @@ class ImageStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         for name in _DIRECTORIES:
             (self.directory / name).mkdir(mode=0o700, exist_ok=True)
+        # The owner of a layer's files is the user in whose sandboxes they belong to root.
+        if (self.directory / "layers").stat().st_uid != os.geteuid():
+            raise ImageError(f"{self.directory} belongs to another user: set CWM_ENV_CACHE to a directory of your own")
+        if file_system(self.directory) == "overlay":  # the kernel lets none be written through another one
+            raise ImageError(
+                f"{self.directory} lies on an overlay file system, as in a container, and layers cannot be built there: "
+                "set CWM_ENV_CACHE to a directory on a volume"
+            )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While nobody builds."""
+        with self._explained(""):
+            self._prepare()
+            with locked(self._lock("store")):
+                yield
 
     def _build(self, step: Step, progress: Callable[[str], None]) -> None:
         """Make the layer of ``step``: in a directory of its own, which gets its name once it is whole."""
@@ -96,15 +157,20 @@ class ImageStore:
             finally:
                 remove_tree(room)
 
+    def _discard(self, path: Path) -> int:
+        """Remove what others take to be whole while it has its name."""
+        doomed = self.directory / "building" / secrets.token_hex(8)
+        path.rename(doomed)
+        return remove_tree(doomed)
 
-@contextlib.contextmanager
-def _explained(name: str, directory: Path) -> Iterator[None]:
-    """Say which image an error belongs to, and what an error of the file system means."""
-    try:
-        yield
-    except ImageError as error:
-        raise ImageError(f"image {name}: {error}") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"image {name}: no space is left in {directory}: free some and try again") from error
-        raise ImageError(f"image {name}: {error.strerror or error} ({error.filename or directory})") from error
+    @contextlib.contextmanager
+    def _explained(self, prefix: str) -> Iterator[None]:
+        """Say which image an error belongs to, and what an error of the file system means."""
+        try:
+            yield
+        except (ImageError, DiskFull) as error:
+            raise type(error)(f"{prefix}{error}") from error.__cause__
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"{prefix}no space is left in {self.directory}: free some and try again") from error
+            raise ImageError(f"{prefix}{error.strerror or error} ({error.filename or self.directory})") from error

@@ -89,7 +89,7 @@ def _host_trees(request: dict[str, Any]) -> list[int]:
 
 
 def _mapped_trees(request: dict[str, Any], pid: int) -> list[int]:
-    """Detached mounts of the layers, on which the sandbox's ids own what the image's ids own, and of the host's directories.
+    """Detached mounts of the layers, on which the sandbox's ids own what the image's ids own, and of the host's own.
 
     Made here, because the sandbox's root may not be permitted to look up the paths.
     """
