@@ -47,7 +47,7 @@ class Cgroups:
         memory = limits.memory + _OVERHEAD + (limits.disk if in_memory else 0)
         processes = limits.processes + 1  # pid 1
         quota = max(int(limits.cpus * _PERIOD), 1000)
-        files = {
+        files: dict[str, list[tuple[str, str, str, int | str]]] = {
             "v1": [
                 ("memory", "set", "memory.limit_in_bytes", memory),
                 ("memory", "try", "memory.memsw.limit_in_bytes", memory),
@@ -62,11 +62,11 @@ class Cgroups:
                 ("pids", "set", "pids.max", processes),
             ],
             "none": [],
-        }[self.version]
+        }
         index = {home: number for number, home in enumerate(self.directories)}
         return [
             (verb, f"{index[self.homes[controller]]}/{file}={value}")
-            for controller, verb, file, value in files
+            for controller, verb, file, value in files[self.version]
             if controller in self.homes
         ]
 
