@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "cwm_env"
 
 FLOORS = (
-    ("types", "errors", "paths", "text", "_gymnasium"),
+    ("types", "errors", "paths", "text", "toml_errors", "_gymnasium"),
     ("sandbox", "tasks", "trajectories"),
     ("session", "images", "tracing", "grading"),
     ("envs", "synthesis", "policies"),

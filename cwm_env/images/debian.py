@@ -13,6 +13,7 @@ from typing import IO
 
 from cwm_env.errors import ImageError
 from cwm_env.images.disk import make_directory, write_file
+from cwm_env.sandbox.namespaces import ids
 
 ALWAYS = ("bash", "git")
 """Packages that every image of this base has."""
@@ -39,7 +40,7 @@ def build(target: Path, packages: Sequence[str], progress: Callable[[str], None]
     command = ["mmdebstrap", f"--mode={mode}", "--variant=minbase", f"--include={','.join(packages)}", _SUITE, "-"]
     # The archive is what apt verified. Device nodes stay out: a sandbox has its own /dev.
     unpack = ["tar", "--extract", "--file=-", f"--directory={target}", "--exclude=./dev/*", "--same-permissions"]
-    unpack.append("--numeric-owner" if os.geteuid() == 0 else "--no-same-owner")
+    unpack.append("--numeric-owner" if ids.privileged() else "--no-same-owner")
     with tempfile.TemporaryFile() as said:
         codes = _pipe(command, unpack, said)
         if any(codes):

@@ -6,11 +6,14 @@ as descriptors of the calling process that a blocking driver polls and an event 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from cwm_env.types import Image, Limits
+
+_FULL = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,63 @@ class Change:
     """Permission bits."""
     data: bytes = b""
     """A file's content, or a link's target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a sandbox has used since it was made. None where this machine does not count it."""
+
+    cpu_seconds: float | None
+    cpu_throttled: float | None
+    """Seconds that its processes had to wait because of their CPU quota."""
+    memory_peak: int | None
+    """Bytes, with what it has written to memory."""
+    memory_kills: int | None
+    """Processes that the kernel killed because the memory limit was reached."""
+    processes_refused: int | None
+    """Processes that were not started because the process limit was reached."""
+    disk_used: int
+    """Bytes that it has written and not removed."""
+    disk_free: int
+    """Bytes that it may still write."""
+    inodes_free: int
+    """Files that it may still make."""
+
+    def hit_since(self, earlier: Usage) -> tuple[str, ...]:
+        """The limits that were hit after ``earlier`` was taken: of ``memory processes cpus disk inodes``.
+
+        A full disk is told as long as it is full.
+        """
+        found = [
+            name
+            for name, now, before in (
+                ("memory", self.memory_kills, earlier.memory_kills),
+                ("processes", self.processes_refused, earlier.processes_refused),
+                ("cpus", self.cpu_throttled, earlier.cpu_throttled),
+            )
+            if (now or 0) > (before or 0)
+        ]
+        if self.disk_free < _FULL:
+            found.append("disk")
+        if self.inodes_free == 0:
+            found.append("inodes")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """One entry of a directory in a sandbox."""
+
+    name: bytes
+    kind: Literal["file", "directory", "link", "other"]
+    mode: int
+    """Permission bits."""
+    size: int
+    """Bytes."""
+    modified: float
+    """Seconds since 1970."""
+    target: bytes = b""
+    """Where a link points to."""
 
 
 @runtime_checkable
@@ -103,6 +163,71 @@ class Sandbox(Protocol):
             SandboxError: the sandbox is dead, or a process would not die.
         """
 
+    def usage(self) -> Usage:
+        """What was used so far; costs about a tenth of a millisecond.
+
+        Raises:
+            SandboxError: the sandbox is dead.
+        """
+
+    def pause(self) -> None:
+        """Stop every process until ``resume``. Files can be read and written meanwhile. Idempotent.
+
+        Raises:
+            SandboxError: the sandbox is dead, or a process would not stop.
+        """
+
+    def resume(self) -> None:
+        """Let every process go on that ``pause`` stopped. Idempotent."""
+
+    def read_file(self, path: str, *, limit: int = 64 << 20) -> bytes:
+        """The content of a regular file. Links are followed inside the sandbox, with its root's rights.
+
+        Raises:
+            OSError: it is not there, not a regular file, or longer than ``limit`` bytes (``errno.EFBIG``).
+            SandboxError: the sandbox is dead.
+        """
+
+    def write_file(self, path: str, data: bytes | Iterable[bytes], *, mode: int = 0o644, user: str = "root") -> None:
+        """Make ``data`` the content of a regular file, piece by piece.
+
+        Raises:
+            OSError: it cannot be written; ``errno.ENOSPC`` at the disk limit.
+            SandboxError: the sandbox is dead.
+        """
+
+    def list_files(self, path: str) -> list[FileInfo]:
+        """The entries of a directory, sorted by name.
+
+        Raises:
+            OSError: it is not there, or not a directory.
+            SandboxError: the sandbox is dead.
+        """
+
+    def archive(self, path: str) -> Iterator[bytes]:
+        """A file or a whole directory as pieces of a tar archive, in bounded memory.
+
+        Raises:
+            OSError: it is not there, or cannot be read; while iterating.
+            SandboxError: the sandbox is dead.
+        """
+
+    def extract(
+        self,
+        archive: bytes | Iterable[bytes],
+        path: str,
+        *,
+        user: str = "root",
+        max_bytes: int = 1 << 30,
+        max_entries: int = 100_000,
+    ) -> None:
+        """Unpack a tar archive, inside the sandbox, into a directory; everything in it then belongs to ``user``.
+
+        Raises:
+            OSError: it is refused (a name that leads out, a link on the way, a device, too much), or does not fit.
+            SandboxError: the sandbox is dead.
+        """
+
     def stop(self) -> None:
         """Kill everything, for good. ``changes`` still works; nothing else does. Idempotent."""
 
@@ -125,13 +250,35 @@ class Sandbox(Protocol):
 class Backend(Protocol):
     """Makes sandboxes. One backend serves any number of threads."""
 
-    def create(self, image: Image, limits: Limits) -> Sandbox:
+    def create(self, image: Image, limits: Limits, *, upper: Path | None = None) -> Sandbox:
         """Clone ``image``.
+
+        Args:
+            upper: an empty directory that receives all that is written, with the image's own ids on disk. None keeps
+                what is written in memory, within the disk limit.
 
         Raises:
             SandboxUnavailable: this machine cannot.
             DiskFull: no space is left.
             SandboxError: it could not be made this time.
+        """
+
+    def fork(self, sandbox: Sandbox) -> Sandbox:
+        """A new sandbox with the same image, limits and files. Processes are not copied; they go on in the old one.
+
+        Raises:
+            SandboxError: the sandbox is dead, or the copy could not be made.
+            DiskFull: no space is left.
+        """
+
+    def snapshot(self, sandbox: Sandbox, directory: Path) -> Image:
+        """The sandbox's files as an image: one more layer, in ``directory``, which must not exist yet.
+
+        What lies in ``/tmp``, ``/run`` and ``/dev/shm`` is left out. The image lives as long as the directory.
+
+        Raises:
+            SandboxError: the sandbox is dead, or the copy could not be made.
+            DiskFull: no space is left.
         """
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """Where this process may make control groups, and what their limits are called there.
 
 Two kernels' interfaces, cgroup v1 (one tree a controller) and v2 (one tree for all), and machines that offer
-neither. ``find`` looks once; ``Cgroups.plan`` says which directories and values make the limits of one sandbox.
+neither. ``find`` looks once; ``Cgroups.settings`` says which values make the limits of one sandbox, and
+``Cgroups.read`` what was counted.
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cwm_env.types import Limits
+
 CONTROLLERS = ("memory", "cpu", "pids", "cpuacct")
 """What is used: ``cpuacct`` exists in v1 only and counts; in v2 ``cpu`` does both."""
+
+_PERIOD = 100_000  # microseconds; the kernel's own default
+_OVERHEAD = 16 << 20  # bytes that the kernel itself uses for a sandbox's processes and files
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,108 @@ class Cgroups:
     """Controller to the directory below which groups are made; in v2 it is the same for all."""
     why_not: str = ""
     """What stands in the way of the controllers that are missing."""
+
+    @property
+    def directories(self) -> list[Path]:
+        """The homes, each once, in the order in which ``settings`` counts them."""
+        return list(dict.fromkeys(self.homes.values()))
+
+    def settings(self, limits: Limits, in_memory: bool) -> list[tuple[str, str]]:
+        """What makes the limits of one sandbox: ``("set", "HOME/FILE=VALUE")`` pairs, ``try`` where it may fail.
+
+        Args:
+            in_memory: whether what the sandbox writes lies in memory. It then counts as memory, and gets its own
+                share, so that a full disk is noticed as such.
+        """
+        memory = limits.memory + _OVERHEAD + (limits.disk if in_memory else 0)
+        processes = limits.processes + 1  # pid 1
+        quota = max(int(limits.cpus * _PERIOD), 1000)
+        files: dict[str, list[tuple[str, str, str, int | str]]] = {
+            "v1": [
+                ("memory", "set", "memory.limit_in_bytes", memory),
+                ("memory", "try", "memory.memsw.limit_in_bytes", memory),
+                ("cpu", "set", "cpu.cfs_period_us", _PERIOD),
+                ("cpu", "set", "cpu.cfs_quota_us", quota),
+                ("pids", "set", "pids.max", processes),
+            ],
+            "v2": [
+                ("memory", "set", "memory.max", memory),
+                ("memory", "try", "memory.swap.max", 0),
+                ("cpu", "set", "cpu.max", f"{quota} {_PERIOD}"),
+                ("pids", "set", "pids.max", processes),
+            ],
+            "none": [],
+        }
+        index = {home: number for number, home in enumerate(self.directories)}
+        return [
+            (verb, f"{index[self.homes[controller]]}/{file}={value}")
+            for controller, verb, file, value in files[self.version]
+            if controller in self.homes
+        ]
+
+    def read(self, name: str) -> Counters:
+        """What the groups of the sandbox ``name`` have counted; nothing once they are removed."""
+        if self.version == "v1":
+            return self._read_v1(name)
+        return self._read_v2(name) if self.version == "v2" else Counters()
+
+    def _read_v1(self, name: str) -> Counters:
+        cpu = self._text("cpuacct", name, "cpuacct.usage")
+        peak = self._text("memory", name, "memory.max_usage_in_bytes")
+        return Counters(
+            cpu_seconds=int(cpu) / 1e9 if cpu else None,
+            throttled_seconds=_scaled(_row(self._text("cpu", name, "cpu.stat"), "throttled_time"), 1e9),
+            memory_peak=int(peak) if peak else None,
+            memory_kills=_row(self._text("memory", name, "memory.oom_control"), "oom_kill"),
+            processes_refused=_row(self._text("pids", name, "pids.events"), "max"),
+        )
+
+    def _read_v2(self, name: str) -> Counters:
+        cpu = self._text("cpu", name, "cpu.stat")
+        peak = self._text("memory", name, "memory.peak")
+        return Counters(
+            cpu_seconds=_scaled(_row(cpu, "usage_usec"), 1e6),
+            throttled_seconds=_scaled(_row(cpu, "throttled_usec"), 1e6),
+            memory_peak=int(peak) if peak else None,
+            memory_kills=_row(self._text("memory", name, "memory.events"), "oom_kill"),
+            processes_refused=_row(self._text("pids", name, "pids.events"), "max"),
+        )
+
+    def _text(self, controller: str, name: str, file: str) -> str:
+        home = self.homes.get(controller)
+        if home is None:
+            return ""
+        try:
+            descriptor = os.open(f"{home}/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ""
+        try:
+            return os.read(descriptor, 4096).decode()
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What control groups counted for one sandbox; None where nothing counts it."""
+
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    memory_peak: int | None = None
+    memory_kills: int | None = None
+    processes_refused: int | None = None
+
+
+def _row(text: str, name: str) -> int | None:
+    for row in text.splitlines():
+        key, _, value = row.partition(" ")
+        if key == name:
+            return int(value)
+    return None
+
+
+def _scaled(value: int | None, unit: float) -> float | None:
+    return None if value is None else value / unit
 
 
 def find(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Cgroups:

@@ -1,36 +1,55 @@
-"""The embedded backend: asks a spawner for sandboxes. No daemon, no root, no compiler."""
+"""The embedded backend: asks spawners for sandboxes. No daemon and no root."""
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
-import shutil
-import socket
-import subprocess
-import sys
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cwm_env.errors import DiskFull, SandboxError, SandboxUnavailable
-from cwm_env.sandbox.namespaces import wire
+from cwm_env.sandbox import cgroups as control_groups
+from cwm_env.sandbox import leases
+from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.namespaces import files, ids, request, wire
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
+from cwm_env.sandbox.namespaces.spawner import Spawner, SpawnerDied
 from cwm_env.types import Image, Limits
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
-_START = "import sys; sys.path.insert(0, {root!r}); from cwm_env.sandbox.namespaces.spawner import main; main({fd})"
-_ANSWER_SECONDS = 30.0
 _UNAVAILABLE = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EUSERS, errno.ENOSPC)
+_MOST_LAYERS = 200
 
 
 class NamespacesBackend:
-    """Makes sandboxes of Linux namespaces and an overlay. Thread-safe; one spawner process, started when needed."""
+    """Makes sandboxes of Linux namespaces and an overlay. Thread-safe; its spawners start when they are needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, spawners: int = 2, cgroups: control_groups.Cgroups | None = None) -> None:
+        """
+        Args:
+            spawners: how many processes make sandboxes at the same time.
+            cgroups: control groups to use; None looks for those that this process may use.
+        """
         self._lock = threading.Lock()
-        self._spawner: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
+        self._cgroups = cgroups
+        self._slots: list[Spawner | None] = [None] * max(spawners, 1)
+        self._turn = itertools.count()
+        self._ranges = ids.IdRanges()
+        self._owner = os.getpid()
         self._alive: set[NamespaceSandbox] = set()
+
+    @property
+    def cgroups(self) -> control_groups.Cgroups:
+        """The control groups that limit this backend's sandboxes."""
+        if self._cgroups is None:
+            self._cgroups = control_groups.find()
+        return self._cgroups
+
+    def info(self) -> Mapping[str, str]:
+        """How each limit is enforced here: limit to means, ``not enforced`` where it is not."""
+        return request.enforced(self.cgroups)
 
     def create(self, image: Image, limits: Limits, *, upper: Path | None = None) -> NamespaceSandbox:
         """Clone ``image``.
@@ -44,119 +63,166 @@ class NamespacesBackend:
             DiskFull: no space is left.
             SandboxError: it could not be made this time.
         """
-        missing = [layer for layer in image.layers if not layer.is_dir()]
-        if missing or not image.layers:
-            raise SandboxError(f"image {image.name} has lost its layer {missing[:1]}: build it again")
-        stage = _stage_of(upper) if upper else None
-        request = {
-            "layers": [str(layer) for layer in image.layers],
-            "upper": stage and str(stage),
-            "host_mounts": list(image.host_mounts),
-            "hidden": list(image.hidden),
-            "disk": limits.disk,
-            "processes": limits.processes,
-            "network": limits.network,
-        }
-        try:
-            control, exited = self._ask(request)
-        except BaseException:
-            if upper:
-                _release_stage(upper)
-            raise
-        sandbox = NamespaceSandbox(control, exited, on_close=lambda: self._forget(sandbox, upper))
-        try:
-            sandbox.wait_ready()
-        except OSError as error:
-            sandbox.close()
-            raise _translated(error) from None
-        except BaseException:
-            sandbox.close()
-            raise
-        with self._lock:
-            self._alive.add(sandbox)
-        return sandbox
+        return self._create(image, limits, upper)
+
+    def fork(self, sandbox: Sandbox) -> NamespaceSandbox:
+        """A new sandbox with the same image, limits and files. Processes are not copied; they go on in the old one.
+
+        Raises:
+            SandboxError: the sandbox is dead, or the copy could not be made.
+            DiskFull: no space is left.
+        """
+        source = _own(sandbox)
+        return self._copy(source, source.image, source.limits, None, what=4)
+
+    def snapshot(self, sandbox: Sandbox, directory: Path) -> Image:
+        """The sandbox's files as an image: one more layer, in ``directory``, which must not exist yet.
+
+        Raises:
+            SandboxError: the sandbox is dead, or the copy could not be made.
+            DiskFull: no space is left.
+        """
+        source = _own(sandbox)
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)
+        # The layers below are not needed to write this one: an empty sandbox of the image takes the copy.
+        self._copy(source, source.image, source.limits, directory, what=1).close()
+        return replace(
+            source.image,
+            name=directory.name,
+            digest=f"snapshot:{source.id}",
+            layers=(*source.image.layers, directory),
+        )
 
     def close(self) -> None:
-        """End every sandbox and the spawner. Idempotent; the backend can be used again afterwards."""
-        for sandbox in list(self._alive):
+        """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards."""
+        with self._lock:
+            alive, self._alive = self._alive, set()
+        for sandbox in alive:
             sandbox.close()
         with self._lock:
-            self._drop_spawner()
+            spawners, self._slots = self._slots, [None] * len(self._slots)
+        for spawner in spawners:
+            if spawner:
+                spawner.close()
 
-    def _forget(self, sandbox: NamespaceSandbox, upper: Path | None) -> None:
-        with self._lock:
-            self._alive.discard(sandbox)
-        if upper:
-            _release_stage(upper)
-
-    def _ask(self, request: wire.Message) -> tuple[socket.socket, int]:
-        """Ask the spawner, starting it anew once if it has died."""
-        with self._lock:
-            for attempt in (1, 2):
-                spawner = self._running_spawner()
-                try:
-                    wire.send(spawner, request)
-                    answer, descriptors = wire.receive(spawner)
-                    break
-                except (OSError, EOFError) as error:
-                    self._drop_spawner()
-                    if attempt == 2:
-                        raise SandboxError(f"the spawner of sandboxes died twice in a row: {error}") from error
-        if "error" in answer:
-            raise _translated(OSError(answer["errno"], answer["error"]))
-        control = socket.socket(fileno=descriptors[0])
-        control.settimeout(_ANSWER_SECONDS)
-        return control, descriptors[1]
-
-    def _running_spawner(self) -> socket.socket:
-        if self._owner != os.getpid():
-            # A fork of the process that started it shares the socket and must not speak on it.
-            self._spawner = self._process = None
-            self._alive.clear()
-        if self._spawner is None:
-            ours, theirs = socket.socketpair()
-            code = _START.format(root=_PACKAGE_ROOT, fd=theirs.fileno())
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", code],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C in the terminal is for us to handle
-                env={},
-                cwd="/",
-            )
-            theirs.close()
-            ours.settimeout(_ANSWER_SECONDS)
-            self._spawner, self._owner = ours, os.getpid()
-        return self._spawner
-
-    def _drop_spawner(self) -> None:
-        if self._spawner is not None and self._owner == os.getpid():
-            self._spawner.close()
-            assert self._process is not None
+    def _copy(
+        self, source: NamespaceSandbox, image: Image, limits: Limits, upper: Path | None, *, what: int
+    ) -> NamespaceSandbox:
+        """A sandbox that begins with the first ``what`` written directories of another one."""
+        source.pause()
+        try:
+            tool = source.start_tool("export", what)
+            os.set_blocking(tool.stdout, True)  # the new sandbox reads it with plain reads
             try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._spawner = self._process = None
+                made = self._create(image, limits, upper, seed=tool.stdout)
+                try:
+                    files.finish(tool)
+                except BaseException:
+                    made.close()
+                    raise
+                return made
+            except OSError as error:
+                raise SandboxError(f"sandbox {source.id} could not be copied: {error}") from error
+            finally:
+                files.drop(tool)
+        finally:
+            source.resume()
+
+    def _create(self, image: Image, limits: Limits, upper: Path | None, seed: int | None = None) -> NamespaceSandbox:
+        _check(image)
+        descriptors = [] if seed is None else [seed]
+        for _ in range(len(self._slots) + 1):
+            spawner = self._spawner()
+            name, base = spawner.next_name(), self._ranges.take()
+            stage = _stage(spawner, name, upper)
+
+            def forget(gone: NamespaceSandbox, spawner: Spawner = spawner, base: int = base) -> None:
+                with self._lock:
+                    self._alive.discard(gone)
+                self._ranges.give_back(base)
+                _unstage(spawner, gone.id, upper)
+
+            fields = request.creation(image, limits, name, base, stage, self.cgroups)
+            if seed is not None:
+                fields.append(("seed", 1))
+            try:
+                control, exited = spawner.create(wire.encode(fields), descriptors)
+            except SpawnerDied:
+                self._ranges.give_back(base)
+                _unstage(spawner, name, upper)
+                self._drop(spawner)
+                continue
+            except OSError as error:
+                self._ranges.give_back(base)
+                _unstage(spawner, name, upper)
+                raise _translated(error) from None
+            made = NamespaceSandbox(name, image, limits, control, exited, self.cgroups, forget)
+            return self._ready(made)
+        raise SandboxError("the spawners of sandboxes died one after another")
+
+    def _ready(self, made: NamespaceSandbox) -> NamespaceSandbox:
+        try:
+            made.wait_ready()
+        except OSError as error:
+            made.close()
+            raise _translated(error) from None
+        except BaseException:
+            made.close()
+            raise
+        with self._lock:
+            self._alive.add(made)
+        return made
+
+    def _spawner(self) -> Spawner:
+        """One that is not busy if there is one, started if it is not there."""
+        with self._lock:
+            if self._owner != os.getpid():
+                # A fork of the process that started them shares their sockets and must not speak on them.
+                self._slots = [None] * len(self._slots)
+                self._alive.clear()
+                self._owner = os.getpid()
+            if not any(self._slots):
+                leases.prune()
+            turn = next(self._turn)
+            order = [(turn + step) % len(self._slots) for step in range(len(self._slots))]
+            idle = (slot for slot in order if (spawner := self._slots[slot]) is None or not spawner.lock.locked())
+            slot = next(idle, order[0])
+            spawner = self._slots[slot] or Spawner(self.cgroups)
+            self._slots[slot] = spawner
+            return spawner
+
+    def _drop(self, spawner: Spawner) -> None:
+        with self._lock:
+            self._slots = [None if slot is spawner else slot for slot in self._slots]
+        spawner.close()
 
 
-def _stage_of(upper: Path) -> Path:
-    """A directory that holds ``upper`` and the overlay's work directory, which must share one mount."""
-    stage = upper.with_name(upper.name + ".work")
-    stage.mkdir(mode=0o755)
-    (stage / "work").mkdir()
-    upper.rename(stage / "upper")
-    return stage
+def _own(sandbox: Sandbox) -> NamespaceSandbox:
+    if not isinstance(sandbox, NamespaceSandbox):
+        raise SandboxError(f"sandbox {sandbox.id} is another backend's: fork it there")
+    return sandbox
 
 
-def _release_stage(upper: Path) -> None:
-    stage = upper.with_name(upper.name + ".work")
-    if stage.is_dir():
-        (stage / "upper").rename(upper)
-        for own in (stage / "work").iterdir():
-            own.chmod(0o700)  # overlayfs makes it with no rights at all, and keeps its whiteout in it
-        shutil.rmtree(stage)
+def _check(image: Image) -> None:
+    missing = [layer for layer in image.layers if not layer.is_dir()]
+    if missing or not image.layers:
+        raise SandboxError(f"image {image.name} has lost its layer {missing[:1]}: build it again")
+    if len(image.layers) > _MOST_LAYERS:
+        raise SandboxError(f"image {image.name} has more than {_MOST_LAYERS} layers: flatten it")
+
+
+def _stage(spawner: Spawner, name: str, upper: Path | None) -> Path | None:
+    if upper is None:
+        return None
+    spawner.lease.note_upper(name, upper)
+    return leases.make_stage(upper)
+
+
+def _unstage(spawner: Spawner, name: str, upper: Path | None) -> None:
+    if upper is not None:
+        leases.release_stage(upper)
+        spawner.lease.forget_upper(name)
 
 
 def _translated(error: OSError) -> SandboxError:

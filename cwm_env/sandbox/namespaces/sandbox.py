@@ -1,52 +1,69 @@
-"""The client's side of one sandbox and of the processes in it."""
+"""The client's side of one sandbox."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import select
 import signal
 import socket
-import struct
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Change
-from cwm_env.sandbox.namespaces import upper, wire
+from cwm_env.sandbox.base import Change, FileInfo, Usage
+from cwm_env.sandbox.cgroups import Cgroups
+from cwm_env.sandbox.namespaces import files, upper, wire
+from cwm_env.sandbox.namespaces.process import NamespaceProcess, readable
+from cwm_env.types import Image, Limits
 
 DEFAULT_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-_STATUS = struct.Struct("!i")
+_LAST_ANSWER_SECONDS = 2.0
 _DEATH_SECONDS = 30.0
-_numbers = itertools.count(1)
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class NamespaceSandbox:
-    """A ``Sandbox`` of Linux namespaces. Made by ``NamespacesBackend.create``."""
+    """A ``Sandbox`` of Linux namespaces. Made by ``NamespacesBackend``."""
 
-    def __init__(self, control: socket.socket, exited: int, *, on_close: Callable[[], None]) -> None:
-        self.id = f"{os.getpid()}-{next(_numbers)}"
+    def __init__(
+        self,
+        name: str,
+        image: Image,
+        limits: Limits,
+        control: socket.socket,
+        exited: int,
+        cgroups: Cgroups,
+        on_close: Callable[[NamespaceSandbox], None],
+    ) -> None:
+        self.id = name
+        self.image = image
+        self.limits = limits
+        self.extra_env: Mapping[str, str] = {}
+        """Variables that every process gets, where its own environment does not set them."""
         self._control = control
         self._exited = exited
+        self._cgroups = cgroups
         self._on_close = on_close
         self._lock = threading.RLock()
         self._changes = -1
         self._stopped = self._closed = False
+        self._started: dict[bytes, NamespaceProcess] = {}
 
-    def wait_ready(self) -> None:
-        """Wait until the sandbox has set itself up.
+    def wait_ready(self) -> list[int]:
+        """Wait until the sandbox has set itself up; the descriptors that it hands over.
 
         Raises:
             OSError: a step of it failed, with the step's errno.
-            SandboxError: it died without a word.
+            SandboxError: the image is not one that can be mounted safely, or the sandbox died without a word.
         """
         try:
             message, descriptors = wire.receive(self._control)
-        except (EOFError, TimeoutError) as error:
+        except (EOFError, OSError) as error:
             raise SandboxError(f"a sandbox died while it was set up: {error}") from error
+        if "errno" in message:
+            raise OSError(int(message["errno"]), message["error"])
         if "error" in message:
-            raise OSError(message["errno"], message["error"])
-        (self._changes,) = descriptors
+            raise SandboxError(f"a sandbox could not be made: {message['error']}")
+        return descriptors
 
     def spawn(
         self,
@@ -57,48 +74,110 @@ class NamespaceSandbox:
         user: str = "root",
     ) -> NamespaceProcess:
         """As ``Sandbox.spawn``."""
-        request = {
-            "do": "spawn",
-            "argv": list(argv),
-            "env": dict(DEFAULT_ENV if env is None else env),
-            "cwd": cwd,
-            "user": user,
-        }
-        answer, descriptors = self._ask(request)
-        return NamespaceProcess(self, answer["pid"], descriptors)
+        request = self._request(argv, env, cwd, user)
+        with self._lock:
+            waiting = self._started.pop(request, None) if self._started else None
+        if waiting is not None and waiting.wait(0) is None:
+            return waiting
+        return self._spawn(request)
+
+    def start_ahead(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str = "/", user: str = "root"
+    ) -> None:
+        """Start a process that a later ``spawn`` with the very same arguments will return at once."""
+        request = self._request(argv, env, cwd, user)
+        self._started[request] = self._spawn(request)
+
+    def start_tool(self, *arguments: str | int, user: str = "root") -> NamespaceProcess:
+        """Start one of the native program's own tools (``native/tools.c``)."""
+        fields: wire.Fields = [("do", "spawn"), ("tool", 1), ("user", user)]
+        return self._spawn(wire.encode([*fields, *(("arg", argument) for argument in arguments)]))
 
     def kill_processes(self, *, keep: Collection[int] = (), started_after: float | None = None) -> int:
         """As ``Sandbox.kill_processes``."""
-        answer, _ = self._ask({"do": "kill", "keep": list(keep), "after": started_after})
-        killed: int = answer["killed"]
-        return killed
+        fields: wire.Fields = [("do", "kill"), *(("keep", pid) for pid in keep)]
+        if started_after is not None:
+            fields.append(("after", int(started_after * _CLOCK_TICKS)))
+        answer, _ = self._ask(wire.encode(fields))
+        return int(answer["killed"])
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to the group of a process that ``spawn`` started; nothing if it or the sandbox is gone."""
         try:
-            self._ask({"do": "signal", "pid": pid, "signal": int(number)})
+            self._ask(wire.encode([("do", "signal"), ("pid", pid), ("signal", int(number))]))
         except SandboxError:
             pass
+
+    def usage(self) -> Usage:
+        """As ``Sandbox.usage``."""
+        answer, _ = self._ask(_USAGE)
+        counted = self._cgroups.read(self.id)
+        own_cpu = int(answer["cpu_us"]) / 1e6  # of what has ended, where nothing else counts
+        return Usage(
+            cpu_seconds=own_cpu if counted.cpu_seconds is None else counted.cpu_seconds,
+            cpu_throttled=counted.throttled_seconds,
+            memory_peak=counted.memory_peak,
+            memory_kills=counted.memory_kills,
+            processes_refused=counted.processes_refused,
+            disk_used=int(answer["disk_used"]),
+            disk_free=int(answer["disk_free"]),
+            inodes_free=int(answer["inodes_free"]),
+        )
+
+    def pause(self) -> None:
+        """As ``Sandbox.pause``."""
+        self._ask(wire.encode([("do", "pause")]))
+
+    def resume(self) -> None:
+        """As ``Sandbox.resume``."""
+        self._ask(wire.encode([("do", "resume")]))
+
+    def read_file(self, path: str, *, limit: int = 64 << 20) -> bytes:
+        """As ``Sandbox.read_file``."""
+        return b"".join(files.output(self.start_tool("read", path, limit)))
+
+    def write_file(self, path: str, data: bytes | Iterable[bytes], *, mode: int = 0o644, user: str = "root") -> None:
+        """As ``Sandbox.write_file``."""
+        files.feed(self.start_tool("write", path, f"{mode:o}", user=user), data)
+
+    def list_files(self, path: str) -> list[FileInfo]:
+        """As ``Sandbox.list_files``."""
+        return files.listing(b"".join(files.output(self.start_tool("list", path))))
+
+    def archive(self, path: str) -> Iterator[bytes]:
+        """As ``Sandbox.archive``."""
+        return files.output(self.start_tool("pack", path))
+
+    def extract(
+        self,
+        archive: bytes | Iterable[bytes],
+        path: str,
+        *,
+        user: str = "root",
+        max_bytes: int = 1 << 30,
+        max_entries: int = 100_000,
+    ) -> None:
+        """As ``Sandbox.extract``."""
+        files.feed(self.start_tool("unpack", path, max_bytes, max_entries, user=user), archive)
 
     def stop(self) -> None:
         """As ``Sandbox.stop``."""
         with self._lock:
             if self._stopped:
                 return
-            self._stopped = True
-            self._control.close()
             try:
-                signal.pidfd_send_signal(self._exited, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it saw its control socket close, and ended by itself
-            # Pid 1 is gone only after the kernel has killed and reaped everything else in its pid namespace.
-            if not _readable(self._exited, _DEATH_SECONDS):
-                raise SandboxError(f"sandbox {self.id} did not die within {_DEATH_SECONDS:.0f} seconds")
+                self._control.settimeout(_LAST_ANSWER_SECONDS)
+                _, (self._changes,) = self._ask(_UPPER)
+            except (SandboxError, ValueError):
+                pass  # it is dead, or does not answer: there is nothing to be read from it
+            self._end()
 
     def changes(self, path: str, *, skip: Collection[bytes] = (), limit: int = 64 << 20) -> Iterator[Change]:
         """As ``Sandbox.changes``."""
         if not self._stopped:
             raise SandboxError(f"sandbox {self.id} still runs: stop it before its changes are read")
+        if self._changes < 0:
+            raise SandboxError(f"sandbox {self.id} was dead before it was stopped: its changes are lost")
         try:
             yield from upper.changes(self._changes, path, skip, limit)
         except OSError as error:
@@ -110,15 +189,39 @@ class NamespaceSandbox:
             if self._closed:
                 return
             self._closed = True
+            for process in self._started.values():
+                process.close()
             try:
-                self.stop()
+                if not self._stopped:
+                    self._end()
             finally:
                 os.close(self._exited)
                 if self._changes >= 0:
                     os.close(self._changes)
-                self._on_close()
+                self._on_close(self)
 
-    def _ask(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+    def _request(self, argv: Sequence[str], env: Mapping[str, str] | None, cwd: str, user: str) -> bytes:
+        fields: wire.Fields = [("do", "spawn"), ("cwd", cwd), ("user", user), *(("arg", text) for text in argv)]
+        whole = {**self.extra_env, **(DEFAULT_ENV if env is None else env)}
+        return wire.encode([*fields, *(("env", f"{name}={value}") for name, value in whole.items())])
+
+    def _spawn(self, request: bytes) -> NamespaceProcess:
+        answer, descriptors = self._ask(request)
+        return NamespaceProcess(self, int(answer["pid"]), descriptors)
+
+    def _end(self) -> None:
+        """Kill it, and wait until nothing of it is left."""
+        self._stopped = True
+        self._control.close()
+        try:
+            signal.pidfd_send_signal(self._exited, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it saw its control socket close, and ended by itself
+        # Pid 1 is gone only after the kernel has killed and reaped everything else in its pid namespace.
+        if not readable(self._exited, _DEATH_SECONDS):
+            raise SandboxError(f"sandbox {self.id} did not die within {_DEATH_SECONDS:.0f} seconds")
+
+    def _ask(self, request: bytes) -> tuple[dict[str, str], list[int]]:
         with self._lock:
             if self._stopped:
                 raise SandboxError(f"sandbox {self.id} was stopped")
@@ -126,59 +229,13 @@ class NamespaceSandbox:
                 wire.send(self._control, request)
                 answer, descriptors = wire.receive(self._control)
             except (OSError, EOFError) as error:
+                # An answer that came later would be taken for the next one's: nothing more can be said to it.
+                self._control.shutdown(socket.SHUT_RDWR) if self._control.fileno() >= 0 else None
                 raise SandboxError(f"sandbox {self.id} died") from error
         if "error" in answer:
             raise SandboxError(f"sandbox {self.id}: {answer['error']}")
         return answer, descriptors
 
 
-class NamespaceProcess:
-    """A ``Process`` in a ``NamespaceSandbox``."""
-
-    def __init__(self, sandbox: NamespaceSandbox, pid: int, descriptors: list[int]) -> None:
-        self._sandbox = sandbox
-        self.pid = pid
-        self.stdin, self.stdout, self.stderr, self.exited = descriptors
-        os.set_blocking(self.stdout, False)
-        os.set_blocking(self.stderr, False)
-        self._code: int | None = None
-        self._stdin_open = self._open = True
-
-    def close_stdin(self) -> None:
-        """As ``Process.close_stdin``."""
-        if self._stdin_open:
-            self._stdin_open = False
-            os.close(self.stdin)
-
-    def interrupt(self) -> None:
-        """As ``Process.interrupt``."""
-        self._sandbox.signal(self.pid, signal.SIGINT)
-
-    def kill(self) -> None:
-        """As ``Process.kill``."""
-        self._sandbox.signal(self.pid, signal.SIGKILL)
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """As ``Process.wait``."""
-        if self._code is None:
-            if not _readable(self.exited, timeout):
-                return None
-            status = os.read(self.exited, _STATUS.size)
-            if len(status) < _STATUS.size:
-                raise SandboxError(f"sandbox {self._sandbox.id} died, and process {self.pid} with it")
-            (self._code,) = _STATUS.unpack(status)
-        return self._code
-
-    def close(self) -> None:
-        """As ``Process.close``."""
-        if self._open:
-            self._open = False
-            self.close_stdin()
-            for descriptor in (self.stdout, self.stderr, self.exited):
-                os.close(descriptor)
-
-
-def _readable(descriptor: int, timeout: float | None) -> bool:
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(None if timeout is None else timeout * 1000))
+_USAGE = wire.encode([("do", "usage")])
+_UPPER = wire.encode([("do", "upper")])

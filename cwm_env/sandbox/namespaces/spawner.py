@@ -1,127 +1,106 @@
-"""The process that makes sandboxes: small, with one thread, asked over a socket.
-
-Never a fork of the caller: forking a trainer of many gigabytes would cost a hundred times the sandbox.
-It ends when its client closes the socket, and every sandbox dies with it.
-"""
+"""The client's side of a spawner: the small native process that makes sandboxes (``native/spawner.c``)."""
 
 from __future__ import annotations
 
-import errno
+import itertools
 import os
-import select
-import signal
 import socket
+import subprocess
+import threading
+from collections.abc import Sequence
 
-# Loaded here because nothing can be imported once the root has changed: `os.execvpe` imports it on its own.
-import warnings  # noqa: F401
-from typing import Any
+from cwm_env.errors import SandboxError
+from cwm_env.sandbox.cgroups import Cgroups
+from cwm_env.sandbox.leases import Lease
+from cwm_env.sandbox.namespaces import wire
+from cwm_env.sandbox.namespaces.binary import spawner_program
 
-from cwm_env.sandbox.namespaces import contain, ids, libc, wire
+_ANSWER_SECONDS = 30.0
+_END_SECONDS = 15.0
 
 
-def main(descriptor: int) -> None:
-    """Serve the client at the other end of the socket ``descriptor``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    libc.forget_command_line()
-    client = socket.socket(fileno=descriptor)
-    alive: dict[int, int] = {}
-    poller = select.poll()
-    poller.register(client, select.POLLIN)
-    while True:
-        for ready, _ in poller.poll():
-            if ready in alive:
-                poller.unregister(ready)
-                os.waitpid(alive.pop(ready), 0)
-                os.close(ready)
-                continue
+class SpawnerDied(SandboxError):
+    """The spawner is gone, and all its sandboxes with it. A new one can be started."""
+
+
+class Spawner:
+    """A running spawner. Thread-safe: one request at a time."""
+
+    def __init__(self, cgroups: Cgroups) -> None:
+        """Start it.
+
+        Raises:
+            SandboxUnavailable: its program is not there.
+            SandboxError: it does not start.
+        """
+        program = spawner_program()
+        self.lock = threading.Lock()
+        self.owner = os.getpid()
+        self.lease = Lease(cgroups.directories)
+        self._numbers = itertools.count(1)
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(_ANSWER_SECONDS)
+        try:
+            # No path of the machine in its arguments or environment: sandboxes see them as those of their pid 1.
+            self._process = subprocess.Popen(
+                ["cwm-env", str(theirs.fileno()), *map(str, cgroups.directories)],
+                executable=program,
+                pass_fds=[theirs.fileno(), self.lease.lock],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C in the terminal is for us to handle
+                env={},
+                cwd="/",
+            )
+        except OSError as error:
+            self._socket.close()
+            self.lease.end()
+            raise SandboxError(f"the spawner of sandboxes does not start: {error}") from error
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def next_name(self) -> str:
+        """A name for a new sandbox, unique on this machine."""
+        return self.lease.name(next(self._numbers))
+
+    def create(self, request: bytes, descriptors: Sequence[int] = ()) -> tuple[socket.socket, int]:
+        """Ask for a sandbox; its control socket, and a descriptor that becomes readable when it is dead.
+
+        The sandbox goes on to set itself up, and reports on the socket.
+
+        Raises:
+            OSError: it could not be made, with the kernel's reason.
+            SpawnerDied: ask another one.
+        """
+        with self.lock:
+            if self._socket.fileno() < 0:
+                raise SpawnerDied("the spawner of sandboxes was closed")
             try:
-                request, _ = wire.receive(client)
-            except (EOFError, OSError):
+                wire.send(self._socket, request, descriptors)
+                answer, theirs = wire.receive(self._socket)
+            except (OSError, EOFError) as error:
+                raise SpawnerDied(f"the spawner of sandboxes died: {error}") from error
+        if "error" in answer:
+            raise OSError(int(answer["errno"]), answer["error"])
+        control = socket.socket(fileno=theirs[0])
+        control.settimeout(_ANSWER_SECONDS)
+        return control, theirs[1]
+
+    def close(self) -> None:
+        """End it, and every sandbox of it. Idempotent; does nothing in a fork of the process that started it."""
+        if self.owner != os.getpid():
+            return
+        with self.lock:
+            if self._socket.fileno() < 0:
                 return
-            try:
-                pid, control = _create(request, client, alive)
-            except OSError as error:
-                wire.send(client, {"error": str(error), "errno": error.errno})
-                continue
-            exited = os.pidfd_open(pid)
-            wire.send(client, {"pid": pid}, [control.fileno(), exited])
-            control.close()
-            alive[exited] = pid
-            poller.register(exited, select.POLLIN)
-
-
-def _create(request: dict[str, Any], client: socket.socket, alive: dict[int, int]) -> tuple[int, socket.socket]:
-    """Start one sandbox. It reports to the client by itself, over the socket that is returned."""
-    control, inner_control = socket.socketpair()
-    ours, gate = socket.socketpair()
-    flags = contain.NAMESPACES | (0 if request["network"] == "host" else libc.CLONE_NEWNET)
-    pid = libc.clone(flags | signal.SIGCHLD)
-    if pid == 0:
-        for descriptor in (client.fileno(), control.fileno(), ours.fileno(), *alive):
-            os.close(descriptor)
-        _inside(request, inner_control, gate)
-    inner_control.close()
-    gate.close()
-    trees: list[int] = []
-    try:
-        ids.write_maps(pid, ids.next_base())
-        if ids.privileged():
-            trees = _mapped_trees(request, pid)
-        wire.send(ours, {}, trees)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        control.close()
-        raise
-    finally:
-        ours.close()
-        for tree in trees:
-            os.close(tree)
-    return pid, control
-
-
-def _sources(request: dict[str, Any]) -> list[str]:
-    return [*request["layers"], *([request["upper"]] if request["upper"] else [])]
-
-
-def _host_trees(request: dict[str, Any]) -> list[int]:
-    return [libc.open_tree(path, recursive=True) for path in request["host_mounts"]]
-
-
-def _mapped_trees(request: dict[str, Any], pid: int) -> list[int]:
-    """Detached mounts of the layers, on which the sandbox's ids own what the image's ids own, and of the host's own.
-
-    Made here, because the sandbox's root may not be permitted to look up the paths.
-    """
-    userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    trees: list[int] = []
-    try:
-        for path in _sources(request):
-            trees.append(libc.open_tree(path))
-            libc.mount_setattr(trees[-1], libc.MOUNT_ATTR_IDMAP, userns=userns)
-        trees += _host_trees(request)
-    except OSError:
-        for tree in trees:
-            os.close(tree)
-        raise
-    finally:
-        os.close(userns)
-    return trees
-
-
-def _inside(request: dict[str, Any], control: socket.socket, gate: socket.socket) -> None:
-    """In the new process: wait for its ids, become the sandbox, and report what goes wrong on the way."""
-    try:
-        _, trees = wire.receive(gate)
-        gate.close()
-        if not trees:
-            trees = [libc.open_tree(path) for path in _sources(request)] + _host_trees(request)
-        count = len(request["layers"])
-        layers, rest = trees[:count], trees[count:]
-        upper = rest.pop(0) if request["upper"] else None
-        contain.contain(request, control, layers, upper, rest)
-    except (OSError, ValueError, EOFError) as error:
-        number = error.errno if isinstance(error, OSError) else errno.EINVAL
-        wire.send(control, {"error": str(error), "errno": number})
-    finally:
-        os._exit(1)
+            self._socket.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.lease.end()

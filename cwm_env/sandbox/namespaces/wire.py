@@ -1,38 +1,50 @@
-"""Messages over a unix stream socket: a length, a JSON object, and descriptors beside it.
+"""Messages over a unix stream socket: a length, ``name=value`` fields each ended by a NUL, descriptors beside them.
 
-Spoken between a client and its spawner, and between a client and the pid 1 of each sandbox.
+Spoken between a client and its spawner, and between a client and the pid 1 of each sandbox (``native/wire.c``).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-Message = dict[str, Any]
+Fields = list[tuple[str, str | int]]
+"""A message to send; a name may be repeated."""
 
 _LENGTH = struct.Struct("!I")
-_LARGEST = 64 << 20
-_MOST_DESCRIPTORS = 64
+_LARGEST = 16 << 20
+_MOST_DESCRIPTORS = 8
 
 
-def send(sock: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
-    """Send one message. The descriptors stay open here.
+def encode(fields: Iterable[tuple[str, str | int]]) -> bytes:
+    """The bytes of a message.
+
+    Raises:
+        ValueError: a value holds a NUL, or all together are too long.
+    """
+    parts = [os.fsencode(f"{name}={value}") for name, value in fields]
+    body = b"\0".join(parts) + b"\0"
+    if body.count(b"\0") != len(parts):
+        raise ValueError("neither an argument nor a path nor a variable can hold a NUL byte")
+    if len(body) > _LARGEST:
+        raise ValueError(f"a request of {len(body)} bytes is too long: pass what is large through a file")
+    return _LENGTH.pack(len(body)) + body
+
+
+def send(sock: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send an encoded message. The descriptors stay open here.
 
     Raises:
         OSError: the other side is gone.
     """
-    body = json.dumps(message).encode()
-    data = _LENGTH.pack(len(body)) + body
     sent = socket.send_fds(sock, [data], list(descriptors)) if descriptors else sock.send(data)
     if sent < len(data):
         sock.sendall(data[sent:])
 
 
-def receive(sock: socket.socket) -> tuple[Message, list[int]]:
+def receive(sock: socket.socket) -> tuple[dict[str, str], list[int]]:
     """Receive one message and the descriptors that came with it.
 
     Raises:
@@ -47,12 +59,13 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
         (length,) = _LENGTH.unpack(head)
         if length > _LARGEST:
             raise EOFError(f"a message of {length} bytes was announced")
-        message: Message = json.loads(_exactly(sock, length))
-        return message, descriptors
+        rows = _exactly(sock, length).split(b"\0")
     except BaseException:
         for descriptor in descriptors:
             os.close(descriptor)
         raise
+    pairs = (os.fsdecode(row).partition("=") for row in rows if row)
+    return {name: value for name, _, value in pairs}, descriptors
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:

@@ -1,0 +1,76 @@
+"""Compiles the native program: one static file, for the machine's architecture or another.
+
+Used when a wheel is built, by the compiler that PyPI provides (``ziglang``), and when a checkout or an editable
+install first needs it, by ``cc`` where that makes static programs, else by ``ziglang``. Standard library only, and
+imported by path from the build hook: nothing of the package may be needed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+NAME = "cwm-spawner"
+MACHINES = ("x86_64", "aarch64")
+"""What there are lists of system calls for."""
+
+_FLAGS = ["-std=gnu17", "-Os", "-Wall", "-static", "-s"]
+_SECONDS = 300
+
+
+class BuildFailed(Exception):
+    """No compiler is there, or it complained; the text says what to do."""
+
+
+def fingerprint(machine: str) -> str:
+    """A name for what would be built now: it changes with every source."""
+    digest = hashlib.sha256(machine.encode())
+    for source in sorted(SOURCES.glob("*.[ch]")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def build(target: Path, machine: str, *, portable: bool = False) -> None:
+    """Compile to ``target``, which appears whole or not at all.
+
+    Args:
+        machine: ``x86_64`` or ``aarch64``.
+        portable: use ``ziglang`` only, whose programs are small and run everywhere.
+
+    Raises:
+        BuildFailed: no compiler is there, or it complained.
+    """
+    if machine not in MACHINES:
+        raise BuildFailed(f"there is no embedded sandbox for {machine}: use x86_64 or aarch64")
+    commands = [] if portable or machine != os.uname().machine else _system_compilers()
+    if importlib.util.find_spec("ziglang"):
+        commands.append([sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"])
+    said = "no compiler is there"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    for command in commands:
+        sources = sorted(str(source) for source in SOURCES.glob("*.c"))
+        done = subprocess.run(
+            [*command, *_FLAGS, "-o", str(unfinished), *sources],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        if done.returncode == 0:
+            unfinished.chmod(0o755)
+            unfinished.replace(target)
+            return
+        said = done.stderr.strip()[-2000:]
+    raise BuildFailed(f"the sandbox's native program could not be built ({said}): pip install ziglang")
+
+
+def _system_compilers() -> list[list[str]]:
+    found = shutil.which("cc")
+    return [[found]] if found else []

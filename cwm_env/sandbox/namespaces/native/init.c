@@ -1,0 +1,130 @@
+/* Pid 1 of a sandbox: starts programs when its client asks, reaps what dies, and kills, stops or resumes on request. */
+
+#include "native.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+
+struct started {
+	struct started *next;
+	pid_t pid;
+	int exit_write;
+};
+
+static struct started *running;
+static int deaths;
+
+static void reap(void) {
+	struct signalfd_siginfo ignored[8];
+	int status;
+	while (read(deaths, ignored, sizeof ignored) > 0)
+		;
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+		for (struct started **at = &running; *at; at = &(*at)->next) {
+			struct started *gone = *at;
+			if (gone->pid != pid)
+				continue;
+			int32_t code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+			if (write(gone->exit_write, &code, sizeof code) < 0) {
+				/* The client has closed its end: it does not want to know. */
+			}
+			close(gone->exit_write);
+			*at = gone->next;
+			free(gone);
+			break;
+		}
+}
+
+static void answer_start(struct plan *plan, const struct message *request) {
+	struct started *made = malloc(sizeof *made);
+	pid_t pid;
+	int exit_write = made ? start_program(plan, request, &pid) : -1;
+	if (exit_write < 0) {
+		free(made);
+		return;
+	}
+	*made = (struct started){running, pid, exit_write};
+	running = made;
+}
+
+/* A leader that was not reaped yet still holds its id, so no other process can be meant. */
+static void answer_signal(const struct plan *plan, const struct message *request) {
+	pid_t pid = (pid_t)number(request, "pid", 0);
+	for (struct started *at = running; at; at = at->next)
+		if (at->pid == pid)
+			kill(-pid, (int)number(request, "signal", SIGKILL));
+	send_number(plan->control, "done", 1, NULL, 0);
+}
+
+static void answer_usage(const struct plan *plan) {
+	struct rusage gone;
+	struct statvfs disk = {0};
+	char text[512];
+	getrusage(RUSAGE_CHILDREN, &gone);
+	fstatvfs(plan->written[1], &disk);
+	long long cpu = (gone.ru_utime.tv_sec + gone.ru_stime.tv_sec) * 1000000LL + gone.ru_utime.tv_usec + gone.ru_stime.tv_usec;
+	int size = snprintf(text, sizeof text,
+	                    "cpu_us=%lld%cpeak_process_kib=%ld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu", cpu, 0,
+	                    gone.ru_maxrss, 0, (unsigned long long)(disk.f_blocks - disk.f_bfree) * disk.f_frsize, 0,
+	                    (unsigned long long)disk.f_bfree * disk.f_frsize, 0, (unsigned long long)disk.f_ffree) + 1;
+	send_fields(plan->control, text, (size_t)size, NULL, 0);
+}
+
+static void answer(struct plan *plan, const struct message *request) {
+	const char *what = field(request, "do");
+	int killed;
+	if (!what)
+		what = "";
+	if (!strcmp(what, "spawn"))
+		answer_start(plan, request);
+	else if (!strcmp(what, "signal"))
+		answer_signal(plan, request);
+	else if (!strcmp(what, "kill")) {
+		if ((killed = kill_processes(request, reap)) >= 0)
+			send_number(plan->control, "killed", killed, NULL, 0);
+		else
+			send_error(plan->control, "processes would not die", EBUSY);
+	} else if (!strcmp(what, "pause")) {
+		if (pause_processes())
+			send_number(plan->control, "done", 1, NULL, 0);
+		else
+			send_error(plan->control, "processes would not stop", EBUSY);
+	} else if (!strcmp(what, "resume")) {
+		resume_processes();
+		send_number(plan->control, "done", 1, NULL, 0);
+	} else if (!strcmp(what, "usage"))
+		answer_usage(plan);
+	else if (!strcmp(what, "upper"))
+		send_number(plan->control, "done", 1, plan->written, 1);
+	else
+		send_error(plan->control, "unknown request", EINVAL);
+}
+
+void serve(struct plan *plan) {
+	sigset_t child;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	if ((deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+		fail("signalfd");
+	int listeners = plan->listener >= 0;
+	send_number(plan->control, "ready", 1, &plan->listener, listeners);
+	if (listeners)
+		close(plan->listener);
+	struct pollfd ready[] = {{plan->control, POLLIN, 0}, {deaths, POLLIN, 0}};
+	static struct message request;
+	for (;;) {
+		poll(ready, LENGTH(ready), -1);
+		if (ready[1].revents)
+			reap();
+		if (!ready[0].revents)
+			continue;
+		if (!receive(plan->control, &request))
+			_exit(0);
+		answer(plan, &request);
+		forget(&request);
+	}
+}

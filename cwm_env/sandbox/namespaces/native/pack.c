@@ -1,0 +1,273 @@
+/* A tree as a tar archive: streamed, going down by descriptors, so that no link leads out of it.
+ *
+ * Names of any bytes and length (GNU's long names), holes of sparse files (GNU's map, version 0.1), hard links, and
+ * the attributes of users, among them overlayfs's marks. Sockets are left out. */
+
+#include "native.h"
+#include "tar.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#define DEEPEST 512
+#define MOST_SEGMENTS 4096
+
+struct seen {
+	dev_t device;
+	ino_t inode;
+	char *name;
+};
+
+static struct seen *links;
+static size_t link_count, link_room;
+
+struct attributes {
+	char *text; /* records of a pax header */
+	size_t size, room;
+};
+
+static void number_into(char *to, size_t size, unsigned long long value) {
+	if (value >> (3 * (size - 1))) { /* GNU's base 256 for what octal digits cannot hold */
+		memset(to, 0, size);
+		for (size_t i = size; i-- > 1 && value; value >>= 8)
+			to[i] = (char)(value & 0xFF);
+		to[0] = (char)0x80;
+	} else
+		snprintf(to, size, "%0*llo", (int)size - 1, value);
+}
+
+static bool pad(int out, unsigned long long size) {
+	static const char zeros[BLOCK];
+	return !(size % BLOCK) || write_all(out, zeros, BLOCK - size % BLOCK);
+}
+
+static bool put_header(int out, struct header *header) {
+	char sum[16];
+	memcpy(header->magic, "ustar  ", 8);
+	snprintf(sum, sizeof sum, "%06o", sum_of(header));
+	memcpy(header->checksum, sum, 7);
+	header->checksum[7] = ' ';
+	return write_all(out, header, BLOCK);
+}
+
+static bool put_extra(int out, char type, const char *data, size_t size) {
+	struct header header = {.name = LONG_NAME, .type = type};
+	number_into(header.mode, sizeof header.mode, 0644);
+	number_into(header.size, sizeof header.size, size);
+	return put_header(out, &header) && write_all(out, data, size) && pad(out, size);
+}
+
+static bool put_name(int out, char type, const char *name, char *short_name) {
+	size_t length = strlen(name);
+	memcpy(short_name, name, length < 100 ? length : 100);
+	return length <= 100 || put_extra(out, type, name, length + 1);
+}
+
+/* Add a record "LENGTH KEY=VALUE\n", whose length counts its own digits. */
+static void add_record(struct attributes *to, const char *key, const char *value, size_t size) {
+	size_t rest = strlen(key) + size + 3, length = rest + 1;
+	for (size_t digits = 1, power = 10; length >= power; power *= 10)
+		length = rest + ++digits;
+	if (to->size + length + 1 > to->room) {
+		size_t room = 2 * (to->size + length + 1);
+		char *larger = realloc(to->text, room);
+		if (!larger)
+			return;
+		to->text = larger, to->room = room;
+	}
+	char *at = to->text + to->size;
+	at += sprintf(at, "%zu %s=", length, key);
+	memcpy(at, value, size);
+	at[size] = '\n';
+	to->size += length;
+}
+
+static void add_attributes(struct attributes *to, int file) {
+	static char names[65536], value[65536], key[512];
+	ssize_t size = flistxattr(file, names, sizeof names);
+	for (char *name = names; name < names + size; name += strlen(name) + 1) {
+		ssize_t got = strncmp(name, "user.", 5) ? -1 : fgetxattr(file, name, value, sizeof value);
+		if (got < 0)
+			continue;
+		snprintf(key, sizeof key, "SCHILY.xattr.%.255s", name);
+		add_record(to, key, value, (size_t)got);
+	}
+}
+
+struct segment {
+	off_t start, size;
+};
+
+/* Where a file with holes has data; how many pieces. */
+static int find_segments(int file, off_t size, struct segment *segments) {
+	int count = 0;
+	for (off_t at = 0; at < size && count < MOST_SEGMENTS; count++) {
+		off_t start = lseek(file, at, SEEK_DATA);
+		if (start < 0 || start >= size)
+			break;
+		off_t end = count == MOST_SEGMENTS - 1 ? size : lseek(file, start, SEEK_HOLE);
+		if (end < 0 || end > size)
+			end = size;
+		segments[count] = (struct segment){start, end - start};
+		at = end;
+	}
+	return count;
+}
+
+static void add_map(struct attributes *to, const struct segment *segments, int count, off_t size) {
+	char *map = malloc((size_t)count * 44 + 48), *at = map;
+	if (!map)
+		return;
+	for (int i = 0; i < count; i++)
+		at += sprintf(at, "%s%lld,%lld", i ? "," : "", (long long)segments[i].start, (long long)segments[i].size);
+	if (!count)
+		at += sprintf(at, "%lld,0", (long long)size);
+	add_record(to, "GNU.sparse.map", map, (size_t)(at - map));
+	add_record(to, "GNU.sparse.size", map, (size_t)sprintf(map, "%lld", (long long)size));
+	free(map);
+}
+
+/* Exactly `size` bytes from `start`, zeros where the file has become shorter. */
+static bool put_data(int out, int file, off_t start, off_t size) {
+	static char buffer[1 << 17];
+	while (size) {
+		size_t want = size < (off_t)sizeof buffer ? (size_t)size : sizeof buffer;
+		ssize_t got = pread(file, buffer, want, start);
+		if (got <= 0) {
+			memset(buffer, 0, want);
+			got = (ssize_t)want;
+		}
+		if (!write_all(out, buffer, (size_t)got))
+			return false;
+		start += got, size -= got;
+	}
+	return true;
+}
+
+static bool put_file(int out, int file, const char *name, const struct stat *status, struct header *header) {
+	static struct segment segments[MOST_SEGMENTS];
+	struct attributes extra = {0};
+	int count = 1;
+	off_t total = 0;
+	add_attributes(&extra, file);
+	segments[0] = (struct segment){0, status->st_size};
+	if (status->st_blocks * 512 < status->st_size) {
+		count = find_segments(file, status->st_size, segments);
+		add_map(&extra, segments, count, status->st_size);
+	}
+	for (int i = 0; i < count; i++)
+		total += segments[i].size;
+	number_into(header->size, sizeof header->size, (unsigned long long)total);
+	bool good = (!extra.size || put_extra(out, 'x', extra.text, extra.size)) && put_name(out, 'L', name, header->name) &&
+	            put_header(out, header);
+	for (int i = 0; good && i < count; i++)
+		good = put_data(out, file, segments[i].start, segments[i].size);
+	free(extra.text);
+	return good && pad(out, (unsigned long long)total);
+}
+
+/* The name under which this inode was packed before, or NULL, after noting it. */
+static const char *packed_as(const struct stat *status, const char *name) {
+	for (size_t i = 0; i < link_count; i++)
+		if (links[i].inode == status->st_ino && links[i].device == status->st_dev)
+			return links[i].name;
+	if (link_count == link_room) {
+		link_room = link_room ? 2 * link_room : 64;
+		links = realloc(links, link_room * sizeof *links);
+		if (!links)
+			_exit(1);
+	}
+	links[link_count++] = (struct seen){status->st_dev, status->st_ino, strdup(name)};
+	return NULL;
+}
+
+static int pack_directory(int directory, const char *name, struct header *header, int out, int depth);
+
+static int pack_entry(int parent, const char *base, const char *name, int out, int depth) {
+	struct stat status;
+	char target[4097] = "";
+	struct header header = {0};
+	if (fstatat(parent, base, &status, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : -1;
+	int type = status.st_mode & S_IFMT, file = -1, done = 0;
+	number_into(header.mode, sizeof header.mode, status.st_mode & 07777);
+	number_into(header.uid, sizeof header.uid, status.st_uid);
+	number_into(header.gid, sizeof header.gid, status.st_gid);
+	number_into(header.mtime, sizeof header.mtime, status.st_mtime < 0 ? 0 : (unsigned long long)status.st_mtime);
+	number_into(header.size, sizeof header.size, 0);
+	const char *first = type != S_IFDIR && status.st_nlink > 1 && type != S_IFCHR ? packed_as(&status, name) : NULL;
+	if (first) {
+		header.type = '1';
+		return put_name(out, 'K', first, header.link) && put_name(out, 'L', name, header.name) && put_header(out, &header)
+		           ? 0
+		           : -1;
+	}
+	if (type == S_IFREG || type == S_IFDIR) {
+		file = openat(parent, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (type == S_IFDIR ? O_DIRECTORY : 0));
+		if (file < 0 || fstat(file, &status) || (status.st_mode & S_IFMT) != (mode_t)type)
+			done = -1;
+		else if (type == S_IFREG) {
+			header.type = '0';
+			done = put_file(out, file, name, &status, &header) ? 0 : -1;
+		} else
+			done = pack_directory(file, name, &header, out, depth);
+		if (file >= 0)
+			close(file);
+		return done;
+	}
+	switch (type) {
+	case S_IFLNK:
+		header.type = '2';
+		if (readlinkat(parent, base, target, sizeof target - 1) < 0)
+			return -1;
+		break;
+	case S_IFCHR:
+	case S_IFBLK:
+		header.type = type == S_IFCHR ? '3' : '4';
+		number_into(header.major, sizeof header.major, major(status.st_rdev));
+		number_into(header.minor, sizeof header.minor, minor(status.st_rdev));
+		break;
+	case S_IFIFO:
+		header.type = '6';
+		break;
+	default:
+		return 0;
+	}
+	return put_name(out, 'K', target, header.link) && put_name(out, 'L', name, header.name) && put_header(out, &header) ? 0
+	                                                                                                                    : -1;
+}
+
+static int pack_directory(int directory, const char *name, struct header *header, int out, int depth) {
+	struct attributes extra = {0};
+	char *path = malloc(strlen(name) + 260);
+	int copy = dup(directory), done = 0;
+	DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+	if (!path || !stream || depth > DEEPEST)
+		return errno = depth > DEEPEST ? ELOOP : errno, -1;
+	add_attributes(&extra, directory);
+	header->type = '5';
+	sprintf(path, "%s/", name);
+	if ((extra.size && !put_extra(out, 'x', extra.text, extra.size)) || !put_name(out, 'L', path, header->name) ||
+	    !put_header(out, header))
+		done = -1;
+	for (struct dirent *entry; !done && (entry = readdir(stream));) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		sprintf(path, "%s/%s", name, entry->d_name);
+		done = pack_entry(directory, entry->d_name, path, out, depth + 1);
+	}
+	closedir(stream);
+	free(path);
+	free(extra.text);
+	return done;
+}
+
+/* Pack what `base` of `directory` is, called `name` in the archive. */
+int pack(int directory, const char *base, const char *name, int out) { return pack_entry(directory, base, name, out, 0); }
+
+int pack_end(int out) {
+	static const char zeros[2 * BLOCK];
+	return write_all(out, zeros, sizeof zeros) ? 0 : -1;
+}

@@ -1,0 +1,63 @@
+"""What a spawner is asked for: an image and limits, in the words of the native program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cwm_env.sandbox.cgroups import Cgroups
+from cwm_env.sandbox.namespaces import wire
+from cwm_env.types import Image, Limits
+
+PROXY_PORT = 3128
+"""Where, on a sandbox's loopback, the proxy is that lets allowed names through."""
+
+_PAGE = 4096
+_FEWEST_INODES = 1024
+_SMALLEST_PID_MAX = 301  # the kernel keeps 300 for its own
+_SLACK = 64  # processes by which the kernel's count lies above the control group's, which tells when it was hit
+
+
+def creation(image: Image, limits: Limits, name: str, base: int, stage: Path | None, cgroups: Cgroups) -> wire.Fields:
+    """The request for one sandbox.
+
+    Args:
+        name: of the sandbox and its control groups.
+        base: first id of its range, or ``ids.NONE``.
+        stage: directory on disk that receives what is written, or None for memory.
+    """
+    fields: wire.Fields = [
+        ("id", name),
+        ("base", base),
+        ("network", "host" if limits.network == "host" else "none"),
+        ("disk", limits.disk),
+        ("inodes", max(limits.disk // _PAGE, _FEWEST_INODES)),
+    ]
+    fields += [("layer", str(layer)) for layer in image.layers]
+    fields += [("mount", mount) for mount in image.host_mounts]
+    fields += [("hidden", path) for path in image.hidden]
+    if stage:
+        fields += [("upper", str(stage)), ("file_size", limits.disk)]
+    fields += cgroups.settings(limits, in_memory=stage is None)
+    if "memory" not in cgroups.homes:
+        fields.append(("address_space", limits.memory))
+    if "pids" in cgroups.homes:
+        fields.append(("processes", limits.processes + _SLACK))
+    else:
+        fields += [("processes", limits.processes), ("pid_max", _SMALLEST_PID_MAX + limits.processes)]
+    return fields
+
+
+def enforced(cgroups: Cgroups) -> dict[str, str]:
+    """How each limit is enforced on this machine: limit to means, ``not enforced`` where it is not."""
+    group = f"cgroup {cgroups.version}"
+    return {
+        "memory": group if "memory" in cgroups.homes else "address space of each process, not of all together",
+        "cpus": group if "cpu" in cgroups.homes else "not enforced",
+        "processes": group if "pids" in cgroups.homes else "count of each user in the sandbox, and of process ids",
+        "disk": "size of the sandbox's own file system in memory; on disk, only of each file",
+        "files": "count of each process",
+        "network": "network namespace",
+        "output": "reader outside the sandbox",
+        "command_timeout": "clock outside the sandbox",
+        "episode_timeout": "clock outside the sandbox",
+    }
