@@ -29,7 +29,8 @@ def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, st
     Raises:
         InputError: the policy cannot act in the task.
     """
-    recorded = RecordEpisode(env, keep, policy=policy.name)
+    ended_as: list[Trajectory] = []
+    recorded = RecordEpisode(env, ended_as.append, policy=policy.name)
     policy.begin(env.task)
     try:
         observation, _ = recorded.reset(seed=seed)
@@ -40,10 +41,14 @@ def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, st
             steps, ended = steps + 1, terminated or truncated
     except InfrastructureError as error:
         if not recorded.cut_short(error.kind, str(error)):  # it failed before the episode began
-            keep(Trajectory(env.task.id, "", (), None, error.kind, str(error), policy=policy.name, seed=seed))
+            failed = Trajectory(env.task.id, "", (), None, error.kind, str(error), policy=policy.name, seed=seed)
+            ended_as.append(failed)
     except BaseException:
         recorded.cut_short("interrupted")
         raise
+    finally:  # out here, so that a failure to keep one is not taken for a failure of the episode
+        for trajectory in ended_as:
+            keep(trajectory)
 
 
 class Rollouts:
