@@ -15,8 +15,8 @@ from typing import Literal
 
 from cwm_env.types import Limits
 
-CONTROLLERS = ("memory", "cpu", "pids", "cpuacct")
-"""What is used: ``cpuacct`` exists in v1 only and counts; in v2 ``cpu`` does both."""
+CONTROLLERS = ("memory", "cpu", "pids")
+"""What is used. Each tree of v1 costs a sandbox a seventh of a millisecond, so ``cpuacct`` is left out."""
 
 _PERIOD = 100_000  # microseconds; the kernel's own default
 _OVERHEAD = 16 << 20  # bytes that the kernel itself uses for a sandbox's processes and files
@@ -77,10 +77,8 @@ class Cgroups:
         return self._read_v2(name) if self.version == "v2" else Counters()
 
     def _read_v1(self, name: str) -> Counters:
-        cpu = self._text("cpuacct", name, "cpuacct.usage")
         peak = self._text("memory", name, "memory.max_usage_in_bytes")
         return Counters(
-            cpu_seconds=int(cpu) / 1e9 if cpu else None,
             throttled_seconds=_scaled(_row(self._text("cpu", name, "cpu.stat"), "throttled_time"), 1e9),
             memory_peak=int(peak) if peak else None,
             memory_kills=_row(self._text("memory", name, "memory.oom_control"), "oom_kill"),

@@ -112,7 +112,7 @@ class NamespaceSandbox:
         """As ``Sandbox.usage``."""
         answer, _ = self._ask(_USAGE)
         counted = self._cgroups.read(self.id)
-        own_cpu = int(answer["cpu_us"]) / 1e6  # of what has ended, where nothing else counts
+        own_cpu = int(answer["cpu_us"]) / 1e6
         return Usage(
             cpu_seconds=own_cpu if counted.cpu_seconds is None else counted.cpu_seconds,
             cpu_throttled=counted.throttled_seconds,

@@ -1,8 +1,8 @@
 """Compiles the native program: one static file, for the machine's architecture or another.
 
-Used when a wheel is built, by the compiler that PyPI provides (``ziglang``), and when a checkout or an editable
-install first needs it, by ``cc`` where that makes static programs, else by ``ziglang``. Standard library only, and
-imported by path from the build hook: nothing of the package may be needed here.
+Used when a wheel is built, and when a checkout or an editable install first needs it. The compiler is the one that
+PyPI provides (``ziglang``), so that what is tested is what is shipped; a checkout without it makes do with ``cc``.
+Standard library only, and imported by path from the build hook: nothing of the package may be needed here.
 """
 
 from __future__ import annotations
@@ -41,16 +41,18 @@ def build(target: Path, machine: str, *, portable: bool = False) -> None:
 
     Args:
         machine: ``x86_64`` or ``aarch64``.
-        portable: use ``ziglang`` only, whose programs are small and run everywhere.
+        portable: use ``ziglang`` only, whose programs run on every Linux.
 
     Raises:
         BuildFailed: no compiler is there, or it complained.
     """
     if machine not in MACHINES:
         raise BuildFailed(f"there is no embedded sandbox for {machine}: use x86_64 or aarch64")
-    commands = [] if portable or machine != os.uname().machine else _system_compilers()
+    commands = []
     if importlib.util.find_spec("ziglang"):
         commands.append([sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"])
+    if not portable and machine == os.uname().machine and (found := shutil.which("cc")):
+        commands.append([found])
     said = "no compiler is there"
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
@@ -70,7 +72,3 @@ def build(target: Path, machine: str, *, portable: bool = False) -> None:
         said = done.stderr.strip()[-2000:]
     raise BuildFailed(f"the sandbox's native program could not be built ({said}): pip install ziglang")
 
-
-def _system_compilers() -> list[list[str]]:
-    found = shutil.which("cc")
-    return [[found]] if found else []

@@ -26,8 +26,17 @@ static void wait_for_ids(struct plan *plan) {
 	static struct message opened;
 	if (!receive(plan->gate, &opened))
 		_exit(1);
-	close(plan->gate);
 	plan->trees = opened.descriptors, plan->tree_count = opened.count;
+}
+
+void wait_for_limits(struct plan *plan) {
+	char word[64];
+	if (plan->gate < 0)
+		return;
+	if (read(plan->gate, word, sizeof word) <= 0)
+		_exit(1);
+	close(plan->gate);
+	plan->gate = -1;
 }
 
 /* What nobody could map for us: with one id, the files are ours as they are. */
@@ -69,8 +78,6 @@ void contain(struct plan *plan) {
 	become_root();
 	if (!plan->tree_count)
 		open_own_trees(plan);
-	if (unshare(CLONE_NEWCGROUP))
-		fail("unshare cgroup");
 	if (sethostname("sandbox", 7))
 		fail("sethostname");
 	if (!plan->share_network)
@@ -79,6 +86,9 @@ void contain(struct plan *plan) {
 	if (plan->listener >= 0)
 		plan->listener = listen_on_loopback(plan->listener);
 	build_root(plan);
+	wait_for_limits(plan);
+	if (unshare(CLONE_NEWCGROUP))
+		fail("unshare cgroup");
 	limit_pid_numbers(plan->request);
 	limit_resources(plan->request);
 	drop_capabilities();

@@ -54,7 +54,7 @@ bool send_error(int sock, const char *step, int code);
 struct plan {
 	const struct message *request;
 	int control;   /* where success or failure is reported, and requests come from */
-	int gate;      /* gives the detached mounts, once the ids are mapped */
+	int gate;      /* gives the detached mounts, once the ids are mapped; then a word when the limits hold */
 	int lifeline;  /* hangs up when the spawner dies */
 	int *trees;    /* detached mounts: the layers, lowest first, the upper directory if there is one, the host's */
 	int tree_count;
@@ -67,6 +67,8 @@ struct plan {
 #define WRITTEN {"writable/upper", "tmp", "run", "shm"}
 
 void contain(struct plan *plan) NORETURN;
+/* Wait until the control groups hold this process. */
+void wait_for_limits(struct plan *plan);
 /* Report that a step of the set-up failed, by errno, and end. */
 void fail(const char *step) NORETURN;
 /* The same where the image is to blame. */
@@ -143,6 +145,7 @@ int start_program(const struct plan *plan, const struct message *request, pid_t 
 /* processes.c */
 
 int kill_processes(const struct message *request, void (*reap)(void));
+long long work_of_processes(void);
 bool pause_processes(void);
 void resume_processes(void);
 

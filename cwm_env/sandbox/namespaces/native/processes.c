@@ -14,6 +14,7 @@ struct process {
 	pid_t pid;
 	char state;
 	unsigned long long started; /* clock ticks since boot */
+	unsigned long long worked;  /* clock ticks of CPU time, with its children's that have ended */
 };
 
 struct numbers {
@@ -41,7 +42,9 @@ static bool holds(const struct numbers *in, pid_t pid) {
 	return false;
 }
 
-/* Fields of proc_pid_stat(5): the state is the first after the name, the start time the twentieth. */
+/* Fields of proc_pid_stat(5), counted from the one after the name, the state. */
+enum { STATE = 1, USER_TIME = 12, CHILDREN_SYSTEM_TIME = 15, START_TIME = 20 };
+
 static bool look_at(const char *name, struct process *process) {
 	char path[32], text[1024];
 	snprintf(path, sizeof path, "/proc/%s/stat", name);
@@ -52,9 +55,12 @@ static bool look_at(const char *name, struct process *process) {
 		return false;
 	process->pid = (pid_t)atol(name);
 	process->state = at[2];
-	for (int field = 0; field < 20 && at; field++)
-		at = strchr(at + 1, ' ');
-	process->started = at ? strtoull(at, NULL, 10) : 0;
+	process->worked = process->started = 0;
+	for (int field = STATE; (at = strchr(at + 1, ' ')) && field <= START_TIME; field++)
+		if (field >= USER_TIME && field <= CHILDREN_SYSTEM_TIME)
+			process->worked += strtoull(at, NULL, 10);
+		else if (field == START_TIME)
+			process->started = strtoull(at, NULL, 10);
 	return true;
 }
 
@@ -119,6 +125,18 @@ int kill_processes(const struct message *request, void (*reap)(void)) {
 	free(doom.keep.pids);
 	free(doom.killed.pids);
 	return left ? -1 : killed;
+}
+
+static bool add_work(const struct process *process, void *total) {
+	*(unsigned long long *)total += process->worked;
+	return false;
+}
+
+/* Microseconds of CPU time that the processes alive have used, at the resolution of the kernel's clock tick. */
+long long work_of_processes(void) {
+	unsigned long long ticks = 0;
+	for_each(add_work, &ticks);
+	return (long long)ticks * 1000000 / sysconf(_SC_CLK_TCK);
 }
 
 static bool note_stopped(const struct process *process, void *given) {
