@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from cwm_env.sandbox.namespaces import ids, libc, privileges, seccomp, wire
@@ -139,24 +140,39 @@ def _reap(exits: dict[int, int]) -> None:
 
 
 def _kill(keep: list[int], after: float | None, exits: dict[int, int]) -> int:
-    """Kill all that is not kept and did not start before ``after``; returns how many, once they are gone."""
+    """Kill all that is not kept and did not start before ``after``; returns how many, once they are gone.
+
+    What is kept stands still meanwhile, and all that will die is stopped first: so neither a loop in a shell that is
+    kept nor a fork bomb starts anew what was just killed.
+    """
     first_tick = -1 if after is None else int(after * _TICKS)
-    seen: set[int] = set()
     deadline = time.monotonic() + _KILL_SECONDS
-    while doomed := _started(first_tick) - {1, *keep}:
-        if time.monotonic() > deadline:
-            raise OSError(f"{len(doomed)} processes would not die")
-        if not keep and after is None:
-            os.kill(-1, signal.SIGKILL)  # in one go, so that no fork bomb outruns it
-        for pid in doomed:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        seen |= doomed
-        _reap(exits)
-        time.sleep(0.001)
-    return len(seen)
+    _signal_all(keep, signal.SIGSTOP)
+    try:
+        seen: set[int] = set()
+        while fresh := _started(first_tick) - {1, *keep} - seen:
+            _signal_all(fresh, signal.SIGSTOP)
+            seen |= fresh
+        while doomed := _started(first_tick) - {1, *keep}:
+            if time.monotonic() > deadline:
+                raise OSError(f"{len(doomed)} processes would not die")
+            if not keep and after is None:
+                os.kill(-1, signal.SIGKILL)  # in one go
+            _signal_all(doomed, signal.SIGKILL)
+            seen |= doomed
+            _reap(exits)
+            time.sleep(0.001)
+        return len(seen)
+    finally:
+        _signal_all(keep, signal.SIGCONT)
+
+
+def _signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 def _started(first_tick: int) -> set[int]:
