@@ -2,42 +2,85 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import deque
+from typing import IO
+
+_IN_MEMORY = 1 << 20
+
 
 class Output:
-    """Keeps the head and the tail of a stream, and counts what lay between."""
+    """Keeps the head and the tail of a stream, counts what lay between, and may set the beginning aside whole."""
 
-    def __init__(self, limit: int) -> None:
-        """``limit``: bytes that are kept in all."""
+    def __init__(self, limit: int, spool_limit: int = 0) -> None:
+        """Keep ``limit`` bytes in all; once more came, keep also the first ``spool_limit`` bytes, for ``spooled``."""
         self._limit = limit
         self._half = limit // 2
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._total = 0
+        self._chunks: deque[bytes] = deque()  # all of it, until it exceeds the limit; then what follows the head
+        self._size = 0  # of the chunks
+        self._head = b""
+        self.total = 0
+        self._spool_limit = spool_limit
+        self._spool: IO[bytes] | None = None
+        self._spool_room = 0
 
     def add(self, data: bytes) -> None:
         """Take in the next bytes."""
-        self._total += len(data)
-        room = self._half - len(self._head)
-        if room > 0:
-            self._head += data[:room]
-            data = data[room:]
-        self._tail += data
-        # Trimmed now and then, not on every read: cutting the front moves all that follows.
-        if len(self._tail) > 4 * self._limit:
-            del self._tail[: -self._limit]
+        self._chunks.append(data)
+        self._size += len(data)
+        self.total += len(data)
+        if self.total > self._limit:
+            self._overflow(data)
 
     def text(self) -> tuple[str, int]:
         """The text, its middle replaced by a line that says how much is missing, and that number of bytes."""
-        if self._total <= self._limit:
-            return _decoded(bytes(self._head + self._tail)), 0
-        head = _without_cut_end(bytes(self._head))
-        tail = bytes(self._tail[len(self._tail) - (self._limit - self._half) :])
-        tail = _without_cut_start(tail)
-        missing = self._total - len(head) - len(tail)
-        return f"{_decoded(head)}\n[... {missing} bytes left out ...]\n{_decoded(tail)}", missing
+        if self.total <= self._limit:
+            return decoded(b"".join(self._chunks)), 0
+        head = _without_cut_end(self._head)
+        tail = b"".join(self._chunks)
+        tail = _without_cut_start(tail[len(tail) - (self._limit - self._half) :])
+        missing = self.total - len(head) - len(tail)
+        return f"{decoded(head)}\n[... {missing} bytes left out ...]\n{decoded(tail)}", missing
+
+    @property
+    def spooled(self) -> IO[bytes] | None:
+        """The beginning, whole, in a file without a name that closes with this object; None if all was kept."""
+        return self._spool
+
+    def close(self) -> None:
+        """Let go of what was set aside. Idempotent."""
+        if self._spool is not None:
+            self._spool.close()
+
+    def _overflow(self, data: bytes) -> None:
+        """Bring what is held back to its bounds, after ``data`` has come."""
+        if not self._head and self._half:
+            whole = b"".join(self._chunks)
+            self._open_spool()
+            self._set_aside(whole)
+            self._head, rest = whole[: self._half], whole[self._half :]
+            self._chunks, self._size = deque((rest,)), len(rest)
+        elif self._spool_room:
+            self._set_aside(data)
+        # Whole chunks are dropped from the front, so that no byte of a flood is ever moved.
+        keep = self._limit - self._half
+        while self._size - len(self._chunks[0]) >= keep:
+            self._size -= len(self._chunks.popleft())
+
+    def _open_spool(self) -> None:
+        if self._spool_limit:
+            self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by `close`
+            self._spool_room = self._spool_limit
+
+    def _set_aside(self, data: bytes) -> None:
+        if self._spool is not None and self._spool_room:
+            part = data[: self._spool_room]
+            self._spool_room -= len(part)
+            self._spool.write(part)
 
 
-def _decoded(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """Valid text: bytes that are not UTF-8 become U+FFFD, and NUL, which no text file holds, is left out."""
     return data.decode("utf-8", "replace").replace("\0", "")
 
 

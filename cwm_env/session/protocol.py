@@ -2,15 +2,18 @@
 
 Bash runs interactively but without a terminal, so that SIGINT brings it back to its top level alive. Its standard
 input is the command channel, its standard error the status channel. At its first prompt it enters a loop that
-reads a header (nonce, length, how to run it) and as many bytes of text, and hands the text to ``eval`` with standard
-input from ``/dev/null`` and the outputs sent to the output channel. Whatever bash itself says (prompts, traces of
-the loop, job notices) goes to the status channel, where everything that is not a frame is dropped. A frame stands
-between NUL bytes, which no trace can print, and carries the nonce, so that nothing that a command knows can forge
-the result of a later one.
+reads a block (nonce, how to run it, and a short text or the length of a long one that follows), and hands the text to
+``eval`` with standard input from ``/dev/null`` and the outputs sent to the output channel. Whatever bash itself says
+(prompts, traces of the loop, job notices) goes to the status channel, where everything that is not a frame is dropped.
+A frame stands between NUL bytes, which no trace can print, and carries the nonce, so that nothing that a command
+knows can forge the result of a later one.
 
 The loop's oddities each have a reason:
 
 - It runs as ``PROMPT_COMMAND``, which bash executes as a non-interactive script would be: no ``[1] 123`` on ``&``.
+- The channels lie where bash puts what a redirection replaces: above the number that it is replaced by, and closed
+  for every program (close-on-exec), which no command of bash's can ask for. Programs so see 0, 1 and 2 alone.
+- Blocks have a fixed size because ``read -N`` takes as many bytes at once, while a line is read byte by byte.
 - The frame is written in the condition of the inner loop, so that ``continue`` and ``break`` typed by an agent end
   their own command and nothing else. A ``break`` through both loops is answered with a mark, and mended.
 - ``__cwm_q`` puts the last exit code back into ``$?``.
@@ -28,38 +31,62 @@ ARGV = ("bash", "--noprofile", "--norc", "--noediting", "-i")
 """How bash is started."""
 
 _MOST_STATE = 8 << 20
-_OUTPUTS = "</dev/null >&250 2>&251 250>&- 251>&-"
-_PLAIN, _WITH_STATUS, _MAY_REDIRECT, _PRIVATE = range(4)
-_REDIRECTS = re.compile(rb"\bexec\b")
+_NONCE, _BLOCK = 8, 48
+_INLINE = _BLOCK - 10  # bytes of text that a block holds beside nonce, mode and the sign before the text
+_REDIRECTS = re.compile(rb"\b(exec|eval|source)\b|(^|[;&|\s])\.\s")
+_TAKE_STATUS = b"\n{ __cwm_t=$?; } 2>/dev/null"
 
-_FRAME = r"""builtin printf '\0%s %s %s %s\0' "$__cwm_a" "$__cwm_s" "$?" "${PWD-}" >&2"""
-_LOOP = (
-    r"""while :; do while __cwm_s=${__cwm_t:-$?}; __cwm_t=; [[ -e @FLAG@ ]]; @FRAME@ || """
-    r"""{ builtin enable printf; [[ -e @FLAG@ ]]; @FRAME@; }; __cwm_c=; """
-    r"""TMOUT= IFS=' ' builtin read -r -u 0 __cwm_a __cwm_n __cwm_x __cwm_r || builtin exit; do """
-    # Characters are bytes where the text is ASCII; only other texts pay for a change of locale.
-    r"""case $__cwm_x in 1?) LC_ALL=C TMOUT= IFS= builtin read -r -N "$__cwm_n" -u 0 __cwm_c;; """
-    r"""*) TMOUT= IFS= builtin read -r -N "$__cwm_n" -u 0 __cwm_c;; esac; """
-    r"""[[ $- == *e* ]] && __cwm_c+=$'\n{ __cwm_t=$?; } 2>/dev/null'; """
-    r"""case $__cwm_x in ?0) builtin eval "$__cwm_c" @OUT@;; ?1) __cwm_q || builtin eval "$__cwm_c" @OUT@;; """
-    # After a text that may have redirected the shell's own outputs, what they are now is kept for the next one.
-    r"""?2) { builtin eval "$__cwm_c"; __cwm_t=$?; """
-    r"""if [[ -e /dev/fd/1 ]]; then exec 250>&1; else exec 250>/dev/null; fi; """
-    r"""if [[ -e /dev/fd/2 ]]; then exec 251>&2; else exec 251>/dev/null; fi; } </dev/null >&250 2>&251;; """
-    r"""?3) builtin eval "$__cwm_c" </dev/null >&2 2>/dev/null;; esac; done; done; builtin printf '\0T\0' >&2"""
-).replace("@OUT@", _OUTPUTS)
+# 247 and 248 are the commands' outputs once they were redirected, 249 is /dev/null, 251 the commands' standard error,
+# 253 the status channel: what the redirections put in place. 250, 252 and 254 are where bash then keeps the command
+# channel and the commands' standard output and error.
 _INIT = (
-    "set +mH +o history; unset HISTFILE; __cwm_q() { return $__cwm_r; }; __cwm_a=@NONCE@ __cwm_t=0; "
-    "exec 250>&1 251>&1 >/dev/null; PS1= PS2= PROMPT_COMMAND=@LOOP@\n"
+    "set +mH +o history; unset HISTFILE; __cwm_q() { return $__cwm_r; }; __cwm_h='@NONCE@' __cwm_t=0; "
+    "exec 249</dev/null 251>&1 253>&2; PS1= PS2= PROMPT_COMMAND=@LOOP@\n"
 )
-# Bash runs this at its top level; the loop, if bash is still there, reads it as a header that asks for nothing.
-_MEND = "__cwm_a=@NONCE@; PROMPT_COMMAND=@LOOP@\n"
+_FRAME = r"""builtin printf '\0%s %s %s %s %s\0' "${__cwm_h:0:8}" "$__cwm_s" @FLAG@ "$-" "${PWD-}" """
+_LOOP = (
+    (
+        r"""{ while :; do while __cwm_s=${__cwm_t:-$?} __cwm_t=; @TEST@@FRAME@ || """
+        r"""{ builtin enable printf; @TEST@@FRAME@; }; """
+        # The end of the channel is the end of the shell; TMOUT is the agent's own, and only makes us read again.
+        rf"""until builtin read -r -N {_BLOCK} -u 250 __cwm_h; do [[ $? -gt 128 ]] || builtin exit; done; do """
+        r"""case ${__cwm_h:8:1} in P) builtin eval "${__cwm_h#*@}" >&252 2>&254;; """
+        r"""*) __cwm_r=${__cwm_h#*@}; __cwm_n=${__cwm_r% *} __cwm_r=${__cwm_r#* }; """
+        # Characters are bytes where the text is ASCII; only other texts pay for a change of locale.
+        r"""case ${__cwm_h:9:1} in w) LC_ALL=C TMOUT= builtin read -r -N "$__cwm_n" -u 250 __cwm_c;; """
+        r"""*) TMOUT= builtin read -r -N "$__cwm_n" -u 250 __cwm_c;; esac; """
+        r"""case ${__cwm_h:8:1} in L) builtin eval "$__cwm_c" @OUT@;; S) __cwm_q || builtin eval "$__cwm_c" @OUT@;; """
+        # After a text that may have redirected the shell's own outputs, what they are now is kept for the next ones.
+        r"""R) { case $__cwm_r in 0) builtin eval "$__cwm_c";; *) __cwm_q || builtin eval "$__cwm_c";; esac; """
+        r"""__cwm_t=$?; """
+        r"""if [[ -e /dev/fd/1 ]]; then exec 247>&1; __cwm_1=247; else __cwm_1=-; fi; """
+        r"""if [[ -e /dev/fd/2 ]]; then exec 248>&2; __cwm_2=248; else __cwm_2=-; fi; } @NOW@;; """
+        r"""V) builtin eval "$__cwm_c" >&2 2>/dev/null;; esac;; esac; done; done; builtin printf '\0T\0'; """
+        r"""} 0<&249 1>&251 1>&253 249<&- 251>&- 253>&-"""
+    )
+    .replace("@OUT@", "@NOW@ 247>&- 248>&-")
+    .replace("@NOW@", '>&"${__cwm_1-252}" 2>&"${__cwm_2-254}"')
+)
+# Bash runs this at its top level, or the loop, if bash is still there, reads it as a block that asks for nothing.
+_MEND = "; __cwm_h='@NONCE@' PROMPT_COMMAND=@LOOP@\n"
 
 # Everything that another bash needs to go on where this one stands; only builtins, no process.
 _SNAPSHOT = (
     rb"builtin printf '\0S%s\n' @NONCE@; builtin declare -p; builtin declare -f; builtin declare -F; "
     rb"builtin alias -p; builtin umask -p; builtin shopt -p; builtin set +o; builtin trap -p"
 )
+# What the shell and all that it has waited for used so far: fields 14 to 17 of proc_pid_stat(5).
+_USAGE = rb"IFS= builtin read -r __cwm_c </proc/$$/stat && builtin printf '\0U%s %s\0' @NONCE@ \"${__cwm_c##*) }\""
+# Of the processes in the session (setsid) of a shell that died, those that live; for a shell with nothing set yet.
+_JOBS = (
+    rb"builtin printf '\0J%s\n' @NONCE@; for __cwm_p in /proc/[0-9]*; do "
+    rb"IFS= builtin read -r __cwm_l <$__cwm_p/stat || continue; __cwm_f=(${__cwm_l##*) }); "
+    rb"[[ ${__cwm_f[3]} == @SESSION@ && ${__cwm_f[0]} != [ZX] ]] || continue; "
+    rb"builtin mapfile -d '' -t __cwm_f <$__cwm_p/cmdline && "
+    rb"builtin printf '%s %s\n' ${__cwm_p#/proc/} \"${__cwm_f[*]}\"; "
+    rb"done; builtin printf '\0'; unset __cwm_p __cwm_l __cwm_f"
+)
+_TICKS = 100  # per second, whatever the machine: the kernel's interface to programs
 # The loop's own variables; bash's own that cannot be set are refused by the new bash, without harm.
 _OWN = re.compile(rb"^declare -\S+ __cwm_\w+(?:=.*)?$\n?", re.MULTILINE)
 _PLAIN_FUNCTION = re.compile(rb"^declare -f (?:\w\S*)$\n?", re.MULTILINE)
@@ -87,20 +114,37 @@ class Fallen:
     """The loop was broken out of: send ``mend``."""
 
 
-Event = Done | State | Fallen
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the shell and all that it has waited for have used since it began."""
+
+    cpu_time: float
+    """Seconds, in steps of 10 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What an earlier shell started and left."""
+
+    processes: tuple[str, ...]
+    """``PID COMMAND``, one each."""
+
+
+Event = Done | State | Fallen | Usage | Jobs
 
 
 class ShellProtocol:
     """What to write to a bash, and what its status channel means. One object per bash process."""
 
-    def __init__(self, flag_file: str = "/dev/null/none") -> None:
+    def __init__(self, flag_file: str | None = None) -> None:
         """``flag_file``: absolute path in the sandbox whose existence each ``Done`` reports."""
         self._nonce = b""
         self._pending = self._noise = b""
         self._status = 0  # of the last command, for its successor's $?
-        self._is_command = False
-        frame = _LOOP.replace("@FRAME@", _FRAME).replace("@FLAG@", _quoted(flag_file))
-        self._loop = _quoted(frame)
+        self._is_command = self._errexit = self._redirected = False
+        test = f"[[ -e {_quoted(flag_file)} ]]; " if flag_file else ""
+        frame = _FRAME.replace("@FLAG@", '"$?"' if flag_file else "1")
+        self._loop = _quoted(_LOOP.replace("@TEST@", test).replace("@FRAME@", frame))
 
     def start(self) -> bytes:
         """What to write first; ``Done`` follows when bash is ready."""
@@ -109,37 +153,54 @@ class ShellProtocol:
 
     def command(self, text: bytes) -> bytes:
         """Run ``text``, which holds no NUL; ``Done`` follows when it has ended."""
-        mode = _MAY_REDIRECT if _REDIRECTS.search(text) else _WITH_STATUS if self._status else _PLAIN
+        if self._errexit:
+            text += _TAKE_STATUS
+        plain = b"L" if self._redirected else b"P"
+        mode = b"R" if _REDIRECTS.search(text) else b"S" if self._status else plain
+        self._redirected = self._redirected or mode == b"R"
         request = self._request(text, mode)
         self._is_command = True
         return request
 
     def snapshot(self) -> bytes:
-        """Ask for a ``State``; ``Done`` follows it."""
+        """Ask for a ``Usage`` and a ``State``; ``Done`` follows them."""
         nonce = _new_nonce()
-        return self._request(_SNAPSHOT.replace(b"@NONCE@", nonce), _PRIVATE, nonce)
+        return self._request((_USAGE + b"; " + _SNAPSHOT).replace(b"@NONCE@", nonce), b"V", nonce)
+
+    def usage(self) -> bytes:
+        """Ask for a ``Usage``; ``Done`` follows it."""
+        nonce = _new_nonce()
+        return self._request(_USAGE.replace(b"@NONCE@", nonce), b"V", nonce)
+
+    def jobs(self, shell: int) -> bytes:
+        """Ask a new bash for the ``Jobs`` of the one whose process id was ``shell``; ``Done`` follows."""
+        nonce = _new_nonce()
+        text = _JOBS.replace(b"@NONCE@", nonce).replace(b"@SESSION@", b"%d" % shell)
+        return self._request(text, b"V", nonce)
 
     def restore(self, state: State, cwd: str) -> bytes:
         """Bring a new bash to where another stood; ``Done`` follows."""
         directory = _quoted(cwd).encode("utf-8", "surrogateescape")
-        return self._request(state.code + b"\nbuiltin cd -- " + directory + b"\n", _PRIVATE)
+        return self._request(state.code + b"\nbuiltin cd -- " + directory + b"\n", b"V")
 
     def mend(self) -> bytes:
         """Bring bash back into the loop from wherever it is; ``Done`` follows."""
-        self._nonce, self._is_command = _new_nonce(), False
-        return _MEND.replace("@NONCE@", self._nonce.decode()).replace("@LOOP@", self._loop).encode()
+        # A nonce that is, with what follows it in the block, a command of bash's that does nothing.
+        nonce = b": " + _new_nonce()[:6]
+        text = _MEND.replace("@NONCE@", nonce.decode()).replace("@LOOP@", self._loop).encode()
+        return self._request(text, b"M", nonce)
 
     def feed(self, data: bytes) -> list[Event]:
         """What bytes of the status channel mean. Whatever is neither a frame nor a snapshot is noise."""
-        *chunks, self._pending = (self._pending + data).split(b"\0")
+        *chunks, self._pending = (self._pending + data if self._pending else data).split(b"\0")
         if len(self._pending) > _MOST_STATE:
             self._pending = b""
         events = []
-        for chunk in chunks:
+        for chunk in filter(None, chunks):
             event = self._event(chunk)
             if event is not None:
                 events.append(event)
-            elif chunk:
+            else:
                 self._noise = chunk
         return events
 
@@ -148,30 +209,59 @@ class ShellProtocol:
         """The last that bash said of itself; tells why it did not start."""
         return (self._pending or self._noise).decode("utf-8", "replace").strip()
 
-    def _request(self, text: bytes, mode: int, nonce: bytes | None = None) -> bytes:
+    def _request(self, text: bytes, mode: bytes, nonce: bytes | None = None) -> bytes:
         self._nonce = nonce or _new_nonce()
         self._is_command = False
-        wide = not text.isascii()
-        return b"%s %d %d%d %d\n%s" % (self._nonce, len(text), wide, mode, self._status, text)
+        ascii_only = text.isascii()
+        if mode == b"P" and len(text) <= _INLINE and ascii_only:
+            return b"%sP%s@%s" % (self._nonce, b"-" * (_INLINE - len(text)), text)
+        if mode == b"P":
+            mode = b"L"
+        follows = b"%d %d" % (len(text), self._status)
+        padding = b"-" * (_INLINE - 1 - len(follows))
+        return b"%s%s%s%s@%s%s" % (self._nonce, mode, b"-" if ascii_only else b"w", padding, follows, text)
 
     def _event(self, chunk: bytes) -> Event | None:
+        if chunk.startswith(self._nonce):
+            return self._done(chunk)
         if chunk == b"T":
             return Fallen()
-        if chunk.startswith(b"S" + self._nonce + b"\n"):
-            code = chunk.partition(b"\n")[2]
-            return State(_PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", code)))
-        nonce, _, rest = chunk.partition(b" ")
-        parts = rest.split(b" ", 2)
-        nonce = nonce.removeprefix(b"__cwm_a=").removesuffix(b";")
-        if nonce != self._nonce or len(parts) != 3 or not (parts[0].isdigit() and parts[1].isdigit()):
+        if not chunk.startswith(self._nonce, 1):
             return None
+        kind, content = chunk[:1], chunk[_NONCE + 1 :]
+        if kind == b"S":
+            return State(_PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", content)))
+        if kind == b"U":
+            return _usage(content.split())
+        if kind == b"J":
+            return Jobs(tuple(content.decode("utf-8", "replace").split("\n")[1:-1]))
+        return None
+
+    def _done(self, chunk: bytes) -> Done | None:
+        parts = chunk[_NONCE:].split(b" ", 4)  # the first is empty
+        if len(parts) != 5 or not (parts[1].isdigit() and parts[2].isdigit()):
+            return None
+        exit_code = int(parts[1])
         if self._is_command:
-            self._status = int(parts[0])
-        return Done(int(parts[0]), parts[2].decode("utf-8", "surrogateescape"), parts[1] == b"0")
+            self._status = exit_code
+        self._errexit = b"e" in parts[3]
+        return Done(exit_code, parts[4].decode("utf-8", "surrogateescape"), parts[2] == b"0")
+
+
+def _usage(fields: list[bytes]) -> Usage | None:
+    ticks = fields[11:15]  # the first here is the third of the file
+    return Usage(sum(map(int, ticks)) / _TICKS) if len(ticks) == 4 and all(map(bytes.isdigit, ticks)) else None
 
 
 def _new_nonce() -> bytes:
-    return secrets.token_hex(8).encode()
+    """Eight characters that nobody guesses; drawn many at a time, because one costs more than all else in a request."""
+    if not _nonces:
+        drawn = secrets.token_urlsafe(_NONCE * 3 // 4 * 256).encode()
+        _nonces.extend(drawn[start : start + _NONCE] for start in range(0, len(drawn), _NONCE))
+    return _nonces.pop()
+
+
+_nonces: list[bytes] = []
 
 
 def _quoted(text: str) -> str:

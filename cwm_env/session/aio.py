@@ -1,0 +1,253 @@
+"""A persistent bash in a sandbox, driven by an event loop: thousands on one, without a thread each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Any
+
+from cwm_env.sandbox.base import Sandbox
+from cwm_env.session.core import SessionCore, Settings
+from cwm_env.session.shell import Call, Chunk, Steps, Wait
+from cwm_env.types import CommandResult
+
+_MOST_CHUNKS = 16  # that wait for a slow reader before the command is held up
+
+
+class AsyncBashSession:
+    """``BashSession`` for asyncio: the same decisions, made by the same code.
+
+    Made by ``await AsyncBashSession.open(…)``, on the loop that it belongs to. Commands given at the same time run
+    one after the other. A cancelled ``run`` stops its command as the time limit would, within a second and without
+    being waited for; the next command waits until that is done.
+
+    Only what blocks for a moment goes through the loop's own few threads: to start a shell, to signal one, and to
+    kill what a command left. A step needs none of them.
+    """
+
+    def __init__(self, sandbox: Sandbox, settings: Settings) -> None:
+        """Use ``open``."""
+        self._loop = asyncio.get_running_loop()
+        self._core = SessionCore(sandbox, settings, self)
+        self._turn = asyncio.Lock()
+        self._steps: Steps[Any] | None = None
+        self._ended: asyncio.Future[Any] | None = None
+        self._waiting: Wait | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused: set[tuple[int, bool]] = set()
+        self._chunks: deque[Chunk] = deque()
+        self._news: asyncio.Event | None = None
+        self._held = False
+
+    @classmethod
+    async def open(
+        cls,
+        sandbox: Sandbox,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        user: str = "root",
+        command_timeout: float = 120.0,
+        output_limit: int = 64 << 10,
+        output_file_limit: int = 16 << 20,
+        flag_file: str | None = None,
+    ) -> AsyncBashSession:
+        """Start bash in ``sandbox``; the arguments are those of ``BashSession``.
+
+        Raises:
+            SandboxError: bash does not start.
+        """
+        settings = Settings(env, cwd, user, command_timeout, output_limit, output_file_limit, flag_file)
+        session = cls(sandbox, settings)
+        try:
+            await session._drive(session._core.start())
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    @property
+    def cwd(self) -> str:
+        """The shell's working directory after the last command."""
+        return self._core.cwd
+
+    async def run(self, command: str, *, timeout: float | None = None) -> CommandResult:
+        """Run ``command``, as ``BashSession.run``.
+
+        Raises:
+            SandboxError: the sandbox died.
+        """
+        result: CommandResult = await self._drive(self._core.run(command, timeout))
+        return result
+
+    async def stream(
+        self, command: str, *, timeout: float | None = None
+    ) -> AsyncGenerator[Chunk | CommandResult, None]:
+        """Run ``command`` and hand out what it prints as it comes, and its ``CommandResult`` as the last item.
+
+        Closing the generator early stops the command as its time limit would. A slow reader holds the command up.
+
+        Raises:
+            SandboxError: the sandbox died.
+        """
+        self._news = news = asyncio.Event()
+        running = asyncio.ensure_future(self._drive(self._core.run(command, timeout, live=True)))
+        running.add_done_callback(lambda _: news.set())
+        try:
+            while not running.done():
+                await news.wait()
+                news.clear()
+                while self._chunks:
+                    yield self._chunks.popleft()
+                if self._held:
+                    self._held = False
+                    self._advance(None)
+            yield await running
+        finally:
+            self._chunks.clear()
+            running.cancel()
+
+    async def close(self) -> None:
+        """Let go of the shell, after at most a second if a command runs. Idempotent."""
+        if self._turn.locked():
+            self._stop()
+        async with self._turn:
+            if self._core.alive:
+                await self._loop.run_in_executor(None, self._core.kill)
+                self._core.forget()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def __aenter__(self) -> AsyncBashSession:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def watch(self, descriptor: int, *, writing: bool = False) -> None:
+        """For the core: as ``Watcher``."""
+        add = self._loop.add_writer if writing else self._loop.add_reader
+        add(descriptor, self._ready, descriptor, writing)
+
+    def unwatch(self, descriptor: int) -> None:
+        """For the core: as ``Watcher``."""
+        self._paused -= {(descriptor, False), (descriptor, True)}
+        self._loop.remove_reader(descriptor)
+        self._loop.remove_writer(descriptor)
+
+    async def _drive(self, steps: Steps[Any]) -> Any:
+        """Carry ``steps`` through to their end, even where nobody waits for it any more."""
+        await self._turn.acquire()
+        self._steps = steps
+        self._ended = ended = self._loop.create_future()
+        self._advance(None)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            self._stop()
+            raise
+
+    def _advance(self, answer: Any, error: BaseException | None = None) -> None:
+        """Go on until the next wait."""
+        steps = self._steps
+        assert steps is not None
+        try:
+            step = steps.send(answer) if error is None else steps.throw(error)
+            while isinstance(step, Chunk):
+                if not self._hand_out(step):
+                    return
+                step = steps.send(None)
+        except StopIteration as end:
+            self._finish(end.value, None)
+        except BaseException as raised:
+            self._finish(None, raised)
+        else:
+            if isinstance(step, Wait):
+                self._wait(step)
+            else:
+                self._call(step)
+
+    def _finish(self, result: Any, error: BaseException | None) -> None:
+        ended = self._ended
+        self._steps = self._ended = None
+        self._turn.release()
+        assert ended is not None
+        if ended.done():  # cancelled: nobody wants to know
+            return
+        if error is None:
+            ended.set_result(result)
+        else:
+            ended.set_exception(error)
+
+    def _wait(self, wait: Wait) -> None:
+        self._waiting = wait
+        for descriptor, writing in self._paused:
+            self.watch(descriptor, writing=writing)
+        self._paused.clear()
+        # One timer serves many waits: it is moved when it comes up too early, and set anew only when it is too late.
+        if self._timer is None or self._timer.when() > wait.deadline:
+            self._set_timer(wait.deadline)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._time_up)
+
+    def _time_up(self) -> None:
+        self._timer = None
+        wait = self._waiting
+        if wait is None:
+            return
+        if wait.deadline > time.monotonic():
+            self._set_timer(wait.deadline)
+        else:
+            self._waiting = None
+            self._advance(())
+
+    def _ready(self, descriptor: int, writing: bool) -> None:
+        if self._waiting is None:  # between commands, or while the core is busy: what comes waits
+            (self._loop.remove_writer if writing else self._loop.remove_reader)(descriptor)
+            self._paused.add((descriptor, writing))
+        else:
+            self._waiting = None
+            self._advance((descriptor,))
+
+    def _call(self, call: Call) -> None:
+        future = self._loop.run_in_executor(None, call.work)
+        future.add_done_callback(self._called)
+
+    def _called(self, future: asyncio.Future[Any]) -> None:
+        if future.cancelled():  # the loop is being closed
+            return
+        error = future.exception()
+        self._advance(None if error else future.result(), error)
+
+    def _hand_out(self, chunk: Chunk) -> bool:
+        """Queue a chunk; False where the reader is behind, who then goes on with us."""
+        if self._news is None:
+            return True
+        self._chunks.append(chunk)
+        self._news.set()
+        self._held = len(self._chunks) >= _MOST_CHUNKS
+        return not self._held
+
+    def _stop(self) -> None:
+        """Bring the running command to its time limit."""
+        self._core.hurry()
+        self._release()
+        wait = self._waiting
+        if wait is not None and wait.deadline <= time.monotonic():
+            self._waiting = None
+            self._advance(())
+
+    def _release(self) -> None:
+        """Go on without the reader of chunks."""
+        self._news = None
+        if self._held:
+            self._held = False
+            self._advance(None)

@@ -1,0 +1,277 @@
+"""What a session decides, written once: when to keep the shell's state, how to stop a command, how to replace a shell.
+
+Everything that takes time is a generator, see ``shell``; the drivers in ``blocking`` and ``aio`` only wait.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cwm_env.errors import SandboxError
+from cwm_env.sandbox.base import Sandbox
+from cwm_env.session import spool
+from cwm_env.session.output import Output
+from cwm_env.session.protocol import ARGV, Done, Jobs, ShellProtocol, State, Usage
+from cwm_env.session.shell import Call, LiveText, Shell, Steps, Wait, Watcher
+from cwm_env.types import CommandResult
+
+TIMED_OUT = 124
+"""The exit code of a command that was stopped at its time limit, as ``timeout(1)`` has it."""
+
+_START_SECONDS = 20.0
+_PRIVATE_SECONDS = 5.0  # for what the session itself asks of bash
+# From the limit to the next prompt a second may pass: three waits, and what killing and starting take.
+_ANSWER_SECONDS = 0.1
+# The shell's state is taken before a text that may end or hurt it, after a pause for thought, and where neither is
+# seen, when the last is this old; where taking it is slow, at most one part in so many of the time goes into it.
+_RISKY = re.compile(
+    rb"\b(exit|exec|kill|pkill|killall|set|trap|logout|return|source|eval|ulimit)\b|(^|[;&|\s])\.\s|\(\s*\)\s*\{"
+)
+_PAUSE, _STATE_AGE, _STATE_SHARE = 0.02, 2.0, 100
+_NO_JOBS: tuple[str, ...] = ()
+_LONG = 0.1  # CPU time is asked for after a command as long as this
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a session is told when it is made; see ``BashSession``."""
+
+    env: Mapping[str, str] | None = None
+    cwd: str = "/"
+    user: str = "root"
+    command_timeout: float = 120.0
+    output_limit: int = 64 << 10
+    output_file_limit: int = 16 << 20
+    flag_file: str | None = None
+
+
+class SessionCore:
+    """One bash, whose state persists from command to command, and which is replaced when it dies."""
+
+    def __init__(self, sandbox: Sandbox, settings: Settings, watcher: Watcher) -> None:
+        self._sandbox, self._settings, self._watcher = sandbox, settings, watcher
+        self._shell: Shell | None = None
+        self.cwd = settings.cwd
+        self._flagged = False
+        self._state = State(b"")
+        self._state_due = self._state_earliest = 0.0
+        self._files = 0
+        self._idle_since = 0.0
+        self._unmeasured = 0.0
+        self._cpu_before: float | None = None
+        self._hurried = False
+        self._command_wait: Wait | None = None
+        self._midway = False
+
+    def start(self) -> Steps[None]:
+        """Start bash.
+
+        Raises:
+            SandboxError: it does not start.
+        """
+        settings = self._settings
+        spawn = Call(lambda: self._sandbox.spawn(list(ARGV), env=settings.env, cwd=self.cwd, user=settings.user))
+        process = yield spawn
+        shell = self._shell = Shell(process, ShellProtocol(settings.flag_file), self._watcher)
+        said = Output(4096)
+        done = yield from shell.exchange(shell.protocol.start(), said, _within(_START_SECONDS))
+        if done is None:
+            self.forget()
+            raise SandboxError(f"bash did not start: {said.text()[0].strip() or shell.protocol.noise}")
+        self.cwd, self._flagged = done.cwd, self._flagged or done.flagged
+        self._cpu_before, self._unmeasured = None, 0.0
+
+    def run(self, command: str, timeout: float | None = None, *, live: bool = False) -> Steps[CommandResult]:
+        """Run one command; with ``live`` its output is handed out in ``Chunk`` as it comes.
+
+        Raises:
+            SandboxError: the sandbox died.
+        """
+        text = command.encode("utf-8", "surrogateescape")
+        if b"\0" in text:
+            message = "bash: a command cannot hold a NUL byte\n"
+            return CommandResult(message, 2, self.cwd, 0.0, submitted=self._flagged)
+        started = time.perf_counter()
+        settings = self._settings
+        late, output = Output(settings.output_limit), Output(settings.output_limit, settings.output_file_limit)
+        try:
+            restarted, jobs = (yield from self._revive(late)), _NO_JOBS
+            self._midway = True
+            yield from self._prepare(text, late)
+            assert self._shell is not None
+            boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+            wait = Wait(0.0 if self._hurried else time.monotonic() + (timeout or settings.command_timeout))
+            self._command_wait = wait
+            request = self._shell.protocol.command(text)
+            done = yield from self._shell.exchange(request, output, wait, LiveText() if live else None)
+            timed_out = done is None and not self._shell.lost
+            if timed_out:
+                done = yield from self._stop_command(output, boot)
+            if done is None:
+                exit_code, jobs = yield from self._replace(output, boot if timed_out else None)
+                restarted = True
+            else:
+                exit_code, self.cwd, self._flagged = done.exit_code, done.cwd, done.flagged
+            self._midway = False
+            duration = time.perf_counter() - started
+            cpu_time = None if restarted else (yield from self._cpu_time(duration, late))
+            shown, missing = output.text()
+            file = (yield from self._keep_file(output)) if missing else None
+        finally:
+            self._hurried, self._command_wait, self._idle_since = False, None, time.monotonic()
+            output.close()
+        return CommandResult.made(
+            output=shown,
+            exit_code=TIMED_OUT if timed_out else exit_code,
+            cwd=self.cwd,
+            duration=duration,
+            timed_out=timed_out,
+            truncated_bytes=missing,
+            shell_restarted=restarted,
+            submitted=self._flagged,
+            late_output=late.text()[0] if late.total else "",
+            output_file=file,
+            surviving_jobs=jobs,
+            cpu_time=cpu_time,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a shell."""
+        return self._shell is not None
+
+    def hurry(self) -> None:
+        """Bring the running command to its time limit now; the generator then ends as after any time-out."""
+        self._hurried = True
+        if self._command_wait is not None:
+            self._command_wait.deadline = 0.0
+
+    def kill(self) -> None:
+        """Kill the shell. Blocks for a moment."""
+        if self._shell is not None:
+            self._shell.process.kill()
+
+    def forget(self) -> None:
+        """Let go of the shell's descriptors."""
+        shell, self._shell = self._shell, None
+        if shell is not None:
+            shell.forget()
+
+    def _revive(self, late: Output) -> Steps[bool]:
+        """Take what was written since the last command, and replace a shell that has died or was left midway."""
+        if self._shell is None:
+            raise SandboxError("the session was closed")
+        if self._shell.stirred():
+            self._shell.drain(late)
+        elif not self._midway:
+            return False
+        if not (self._midway or self._shell.ended()):
+            return False
+        yield from self._replace(late, None)
+        return True
+
+    def _prepare(self, text: bytes, late: Output) -> Steps[None]:
+        """Take a snapshot of the shell, and of the CPU time that it has used, if it is time to."""
+        shell, now = self._shell, time.monotonic()
+        assert shell is not None
+        due = now >= self._state_due or (now >= self._state_earliest and now - self._idle_since >= _PAUSE)
+        if not due and not _RISKY.search(text):
+            return
+        shell.taken = None
+        done = yield from shell.exchange(shell.protocol.snapshot(), late, _within(_PRIVATE_SECONDS))
+        if done and shell.taken:
+            self._state = shell.taken
+        taken = time.monotonic()
+        self._state_earliest = taken + (taken - now) * _STATE_SHARE
+        self._state_due = max(taken + _STATE_AGE, self._state_earliest)
+        self._note_usage()
+
+    def _cpu_time(self, duration: float, late: Output) -> Steps[float | None]:
+        """CPU seconds of the command that has just ended; None where it was too short to ask, or what came before."""
+        shell, before = self._shell, self._cpu_before
+        assert shell is not None
+        self._unmeasured += duration
+        if duration < _LONG:
+            return None
+        known = self._unmeasured - duration < _LONG / 10
+        yield from shell.exchange(shell.protocol.usage(), late, _within(_PRIVATE_SECONDS))
+        self._note_usage()
+        return None if before is None or not known or self._cpu_before is None else round(self._cpu_before - before, 2)
+
+    def _note_usage(self) -> None:
+        assert self._shell is not None
+        usage: Usage | None = self._shell.usage
+        self._cpu_before, self._unmeasured = usage.cpu_time if usage else None, 0.0
+
+    def _stop_command(self, output: Output, boot: float) -> Steps[Done | None]:
+        """Bring bash back to its prompt: SIGINT, then kill what the command started. None if it does not come."""
+        shell = self._shell
+        assert shell is not None
+        if shell.torn:
+            return None
+        yield Call(shell.process.interrupt)
+        done = yield from self._answer(output)
+        # What ignored the signal, or moved to a session of its own, was started by the command all the same.
+        if not shell.lost:
+            yield Call(lambda: self._sandbox.kill_processes(keep=(shell.process.pid,), started_after=boot))
+        return done or (yield from self._answer(output))
+
+    def _answer(self, output: Output) -> Steps[Done | None]:
+        """Wait for the answer to the running command, or for bash to show otherwise that it is back."""
+        shell = self._shell
+        assert shell is not None
+        if shell.lost:
+            return None
+        done = yield from shell.exchange(b"", output, _within(_ANSWER_SECONDS))
+        if done or shell.lost:
+            return done
+        return (yield from shell.exchange(shell.protocol.mend(), output, _within(_ANSWER_SECONDS)))
+
+    def _replace(self, output: Output, boot: float | None) -> Steps[tuple[int, tuple[str, ...]]]:
+        """Put a new bash in the place of one that is dead or does not answer.
+
+        Args:
+            boot: kill also what started after this moment of CLOCK_BOOTTIME.
+
+        Returns:
+            The old one's exit code, and what it started and left running.
+        """
+        old = self._shell
+        assert old is not None
+        yield Call(old.process.kill)
+        code = old.process.wait(0)
+        if code is None:
+            yield from old.exchange(b"", output, _within(_START_SECONDS))
+            code = old.process.wait(0)
+        if code is None:
+            raise SandboxError("bash does not die")
+        if boot is not None:
+            yield Call(lambda: self._sandbox.kill_processes(started_after=boot))
+        old.drain(output)
+        self.forget()
+        cwd, self.cwd = self.cwd, "/"
+        yield from self.start()
+        new: Shell | None = self._shell
+        assert new is not None
+        yield from new.exchange(new.protocol.jobs(old.process.pid), output, _within(_PRIVATE_SECONDS))
+        done = yield from new.exchange(new.protocol.restore(self._state, cwd), output, _within(_START_SECONDS))
+        if done is None:
+            raise SandboxError("a new bash did not take over the state of the old one")
+        self.cwd = done.cwd
+        jobs: Jobs | None = new.jobs
+        return code, jobs.processes if jobs else ()
+
+    def _keep_file(self, output: Output) -> Steps[str | None]:
+        if output.spooled is None:
+            return None
+        self._files += 1
+        settings, number, file = self._settings, self._files, output.spooled
+        path: str | None = yield Call(lambda: spool.deliver(self._sandbox, file, number, settings.env, settings.user))
+        return path
+
+
+def _within(seconds: float) -> Wait:
+    return Wait(time.monotonic() + seconds)
