@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import sys
 import termios
 import tty
@@ -76,7 +75,7 @@ def _shell(env: BashEnv) -> bool:
     from cwm_env.envs import shell
 
     assert env.sandbox is not None
-    columns, rows = shutil.get_terminal_size()
+    columns, rows = os.get_terminal_size(sys.stdout.fileno())
     command = _SHELL.format(rows=rows, columns=columns)
     argv = ["script", "--quiet", "--return", "--command", command, "/dev/null"]
     environment = {**shell.environment(env.image), "TERM": os.environ.get("TERM", "xterm")}
