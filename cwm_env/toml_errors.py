@@ -72,12 +72,16 @@ def _first_of(error: ValidationError, keys: Callable[[_Location], Iterable[str]]
     if first["type"] == "value_error":  # a validator's own words
         return f"{where}: {first['ctx']['error']}"
     wanted = first["ctx"]["expected"] if first["type"] == "literal_error" else expected.get(first["type"], first["msg"])
-    return f"{where}: expected {wanted}, got {_shown(first['input'])}"
+    return f"{where}: expected {wanted}, got {shown(first['input'])}"
 
 
 def _key(location: _Location) -> str:
-    names = [str(part) for part in location if isinstance(part, str)]
-    index = "".join(f"[{part}]" for part in location if isinstance(part, int))
+    """``key``, ``key[0]``, ``[table] key``, or ``tables[0].key`` for an array of tables."""
+    parts = [part for part in location if part != "[key]"]  # pydantic's mark for a key that is wrong itself
+    if any(isinstance(part, int) for part in parts[:-1]):
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+    names = [str(part) for part in parts if isinstance(part, str)]
+    index = "".join(f"[{part}]" for part in parts if isinstance(part, int))
     table = f"[{'.'.join(names[:-1])}] " if len(names) > 1 else ""
     return f"{table}{names[-1]}{index}"
 
@@ -88,6 +92,7 @@ def _meant(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as it may stand in a message: at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

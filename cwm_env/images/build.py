@@ -44,9 +44,12 @@ if [ -e "${{pip[0]}}" ]; then export PYTHONPATH=${{pip[0]}}; fi
 unset PYTHONPATH
 {VENV}/bin/python -m pip check --disable-pip-version-check
 """
-UNPACK = """
+# Archives with files that only their packer could read exist, and hidden tests run as another user.
+_READABLE = r"\( -type d ! -perm -755 -o -type f ! -perm -644 \) -exec chmod u+rwX,go+rX {} +"
+UNPACK = f"""
 mkdir -p "$2"
 tar --extract --gzip --file="$1" --directory="$2" --strip-components=1 --no-same-owner --no-same-permissions
+find "$2" {_READABLE}
 """
 EXCLUDED = (
     "__pycache__/\n*.py[cod]\n*.so\n*.egg-info/\n/build/\n.eggs/\n.pytest_cache/\n.hypothesis/\n.tox/\n.coverage\n"
@@ -54,6 +57,7 @@ EXCLUDED = (
 # Everything that was unpacked is committed, whatever the project's own .gitignore says, byte for byte as it is.
 COMMIT = f"""
 find . -name .git -prune -exec rm -rf {{}} +
+find . {_READABLE}
 git init --quiet --template= --initial-branch=main .
 mkdir .git/info
 printf '{EXCLUDED.replace(chr(10), chr(92) + "n")}' > .git/info/exclude

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from cwm_env import toml_errors
 from cwm_env.errors import RecipeError
 from cwm_env.paths import data_dir
+from cwm_env.toml_errors import shown
 
 HOST = "host"
 DEBIAN = "debian:bookworm"
@@ -114,7 +115,7 @@ def chain(name: str) -> tuple[Named, ...]:
     found = [_read(*_find(name))]
     while (base := found[0].recipe.base) not in (HOST, DEBIAN):
         if base not in shipped():
-            raise found[0].refuse("base", f"there is no image {base!r}{_meant(base)}")
+            raise found[0].refuse("base", f"there is no image {shown(base)}{_meant(base, HOST, DEBIAN)}")
         if base in [named.name for named in found]:
             raise found[0].refuse("base", f"{base!r} would stand on itself")
         found.insert(0, _read(base, data_dir("images") / base))
@@ -135,12 +136,12 @@ def _find(name: str) -> tuple[str, Path]:
         return name, data_dir("images") / name
     directory = Path(name)
     try:
-        if not directory.is_dir():
+        if not name or not directory.is_dir():
             raise ValueError
     except (OSError, ValueError):
         if os.sep in name:
             raise RecipeError(f"{name}: no such directory; an image's directory holds an image.toml") from None
-        raise RecipeError(f"there is no image {name!r}{_meant(name)}; a path needs a '/'") from None
+        raise RecipeError(f"there is no image {shown(name)}{_meant(name)}; a path needs a '/'") from None
     return str(directory.resolve()), directory
 
 
@@ -191,7 +192,7 @@ def _check(named: Named, below: list[Named]) -> None:
         raise named.refuse("python", f"base {recipe.base!r} has no Python environment: list a package there first")
 
 
-def _meant(name: str) -> str:
-    known = [*shipped(), HOST, DEBIAN]
+def _meant(name: str, *bases: str) -> str:
+    known = [*shipped(), *bases]
     close = difflib.get_close_matches(name, known, 2)
     return f": did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(known)}"

@@ -125,8 +125,8 @@ class ImageStore:
             raise ImageError(f"{self.directory} belongs to another user: set CWM_ENV_CACHE to a directory of your own")
         if file_system(self.directory) == "overlay":  # the kernel lets none be written through another one
             raise ImageError(
-                f"{self.directory} lies on an overlay file system, as in a container, and layers cannot be built there: "
-                "set CWM_ENV_CACHE to a directory on a volume"
+                f"{self.directory} lies on an overlay file system, as a container's own files do, where no layer can "
+                "be built: set CWM_ENV_CACHE to a directory on a volume"
             )
 
     @contextlib.contextmanager
