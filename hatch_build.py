@@ -1,4 +1,4 @@
-"""Build hook: compiles the sandbox's native program into the wheel, which is then for one architecture.
+"""Build hook: puts data and the sandbox's native program into the wheel, which is then for one architecture.
 
 ``CWM_ENV_MACHINE`` (``x86_64`` or ``aarch64``) builds for another architecture than this machine's.
 """
@@ -19,15 +19,21 @@ _TAG = "py3-none-manylinux2014_{machine}.musllinux_1_1_{machine}"
 """A static program asks nothing of the C library."""
 
 
-class NativeProgram(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds the program to a wheel. An editable install gets none: it is built when it is first used."""
+_DATA = ("images", "tasks", "server")
+
+
+class WheelContents(BuildHookInterface):  # type: ignore[type-arg]
+    """Adds what is not Python. An editable install has its data in the checkout, and builds the program on first use."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and say what the wheel is for."""
+        """Compile, and say what the wheel holds and is for."""
         if version == "editable":
             return
+        for name in _DATA:
+            if (Path(self.root) / name).is_dir():
+                build_data["force_include"][str(Path(self.root) / name)] = f"cwm_env/_data/{name}"
         native = _load(Path(self.root) / _NATIVE)
         machine = os.environ.get("CWM_ENV_MACHINE") or os.uname().machine
         program = Path(tempfile.mkdtemp()) / native.NAME

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 from rich.filesize import decimal
 from rich.markup import escape
+from rich.status import Status
 from rich.table import Table
 
 from cwm_env.cli.output import console, errors, print_json
@@ -62,9 +65,7 @@ def build(names: tuple[str, ...]) -> None:
 
     for name in names:
         with errors.status(f"{escape(name)}: building") as status:
-            image = ImageStore().get(
-                name, progress=lambda text, name=name: status.update(f"{escape(name)}: {escape(text)}")
-            )
+            image = ImageStore().get(name, progress=partial(_report, status))
         console.print(f"{name} {image.digest}", markup=False)
 
 
@@ -94,3 +95,7 @@ def prune() -> None:
     from cwm_env.images import ImageStore
 
     console.print(f"{decimal(ImageStore().prune())} freed")
+
+
+def _report(status: Status, text: str) -> None:
+    status.update(escape(text))
