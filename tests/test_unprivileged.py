@@ -27,18 +27,20 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """The home of a new user, with the package and what it needs in ``site``."""
+    """The home of a new user: the package in ``checkout``, and what it needs, mounted, in ``packages``."""
     subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", NAME], check=True)
+    home = Path(pwd.getpwnam(NAME).pw_dir)
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
     try:
-        home = Path(pwd.getpwnam(NAME).pw_dir)
-        packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
-        shutil.copytree(packages, home / "site", symlinks=True, ignore=shutil.ignore_patterns("ziglang*", "mypy*"))
         for name in ("cwm_env", "images", "tasks"):
-            shutil.copytree(ROOT / name, home / "site" / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, home / "checkout" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (home / "packages").mkdir()
         write_task(home)
         subprocess.run(["chown", "-R", f"{NAME}:", str(home)], check=True)
+        subprocess.run(["mount", "--bind", packages, str(home / "packages")], check=True)
         yield home
     finally:
+        subprocess.run(["umount", str(home / "packages")], check=True)
         subprocess.run(["userdel", "--remove", NAME], check=True, capture_output=True)
 
 
@@ -46,7 +48,7 @@ def as_user(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``cwm-env`` as that user, with nothing of root's environment but where packages are found."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name == "LANG"}
     environment = [f"{name}={value}" for name, value in kept.items()]
-    environment += [f"HOME={home}", f"USER={NAME}", "PATH=/usr/bin:/bin", f"PYTHONPATH={home}/site"]
+    environment += [f"HOME={home}", f"USER={NAME}", "PATH=/usr/bin:/bin", f"PYTHONPATH={home}/checkout:{home}/packages"]
     ids = [f"--reuid={NAME}", f"--regid={NAME}", "--clear-groups"]
     command = ["setpriv", *ids, "env", "-i", *environment, PYTHON, "-m", "cwm_env", *arguments]
     return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=300)
