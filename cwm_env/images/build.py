@@ -78,7 +78,7 @@ GITCONFIG = """\
 [init]
 \tdefaultBranch = main
 """
-_LIMITS = Limits(processes=4096, disk=8 << 30)
+_LIMITS = Limits(memory=8 << 30, processes=4096, disk=8 << 30)
 _SECONDS = 1800.0
 _LINES = 25
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")

@@ -103,5 +103,5 @@ def _settle(target: Path) -> None:
         path = target / "etc" / name
         write_file(path, path.read_bytes() + f"agent:{line}\n".encode())
     make_directory(target / "home/agent")
-    if os.geteuid() == 0:
+    if ids.privileged():
         os.chown(target / "home/agent", _AGENT, _AGENT)
