@@ -13,6 +13,9 @@ from typing import Any, Literal
 Outcome = Literal["resolved", "unresolved", "tampered", "error"]
 """What grading concluded. ``error`` is the infrastructure's failure and carries no reward."""
 
+Runner = Literal["pytest", "unittest", "junit", "tap", "exit", "script"]
+"""What runs hidden tests, and how it says what came out (``docs/grading.md``)."""
+
 TestStatus = Literal["PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS", "MISSING"]
 """SWE-bench's words for the status of one test, and ``MISSING`` for one that left no result."""
 
@@ -115,16 +118,28 @@ class HiddenTests:
 
     directory: Path
     """On the host. Its content appears in ``/tests`` of the grading sandbox, never of the agent's."""
-    runner: Literal["pytest", "script"]
-    """``pytest`` gives one status per test; ``script`` is Harbor's ``test.sh`` with its reward file."""
+    runner: Runner
+    """``pytest`` and ``unittest`` (Django's too) report each test out of band; ``junit``, ``tap`` and ``exit`` are the
+    formats of ``run.sh`` for other languages; ``script`` is Harbor's ``test.sh`` with its reward file."""
     paths: tuple[str, ...] = ()
-    """What pytest collects, absolute paths in the sandbox (``/tests`` and the upstream suite)."""
+    """What pytest or unittest collects, absolute paths in the sandbox (``/tests`` and the upstream suite)."""
     fail_to_pass: tuple[str, ...] = ()
     """Ids of the tests that fail before the fix and must pass after it."""
     pass_to_pass: tuple[str, ...] = ()
     """Ids of the tests that pass before and must still pass."""
     protected: tuple[str, ...] = ()
-    """Glob patterns, relative to the workdir: changes to these paths are dropped before grading."""
+    """Glob patterns, relative to the workdir: changes to these paths are dropped before grading, besides those that
+    are dropped in every task."""
+    unprotected: tuple[str, ...] = ()
+    """Glob patterns of what a fix in this task may touch although it is protected in others."""
+    ignored: bool = False
+    """Whether files that the repository's ``.gitignore`` names belong to the change."""
+    reinstall: str = ""
+    """Bash commands that build the patched tree anew before the tests, as root of a clone of its own; only what they
+    change below the workdir is used."""
+    patch: str = ""
+    """Hidden changes to the workdir itself (SWE-bench's ``test_patch``), in git's format: applied to the pristine tree,
+    and what they touch replaces the agent's."""
     args: tuple[str, ...] = ()
     """Further arguments for the runner."""
     timeout: float = 300.0
@@ -157,7 +172,7 @@ class Grade:
 
     outcome: Outcome
     reward: float | None
-    """1.0 or 0.0; None where the infrastructure failed."""
+    """What the reward function gave (``grading.rewards``), by default 1.0 or 0.0; None if the infrastructure failed."""
     tests: Mapping[str, TestStatus] = field(default_factory=dict)
     """Status of every expected test."""
     reason: str = ""
@@ -166,10 +181,19 @@ class Grade:
     """The agent's change as graded, in git's format. Bytes that are not UTF-8 are surrogate escapes."""
     dropped: tuple[str, ...] = ()
     """Changed paths that did not count because they are protected."""
+    ignored: tuple[str, ...] = ()
+    """Changed paths that did not count because the repository's ``.gitignore`` names them."""
+    suspicions: tuple[str, ...] = ()
+    """What a reader of the patch should look at, a sentence each; they change no reward by themselves."""
+    trusted: bool = False
+    """Whether the outcome can be relied upon: true of every ``unresolved`` and ``tampered``, and of a ``resolved`` that
+    came out of band, past canaries, with no suspicion."""
     output: str = field(default="", compare=False)
     """The tail of what the test run printed."""
     duration: float = field(default=0.0, compare=False)
     """Seconds that grading took."""
+    phases: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Seconds by phase; ``tests`` is the run itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
-from cwm_env.errors import GradingError
+from cwm_env.errors import GradingError, TaskError
+from cwm_env.grading import hidden, rewards, runner, scan
 from cwm_env.grading import patch as patches
-from cwm_env.grading import runner
+from cwm_env.grading.gold import gold_patch
+from cwm_env.grading.pristine import inspect
+from cwm_env.grading.verdict import verdict
 from cwm_env.sandbox.base import Backend, Sandbox
-from cwm_env.types import Grade, Image, Outcome, Task, TestStatus
+from cwm_env.types import Grade, HiddenTests, Image, Limits, Task
+
+_DISK = 1 << 30
+_PROCESSES = 512
 
 
 class Grader:
@@ -20,11 +27,32 @@ class Grader:
     exceptions are for our own failures.
     """
 
-    def __init__(self, backend: Backend, image: Image, task: Task) -> None:
+    def __init__(
+        self, backend: Backend, image: Image, task: Task, *, reward: str | rewards.Reward = "pass-fail"
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            reward: turns the outcome into ``Grade.reward``: a name of ``rewards.REWARDS``, or a function.
+
+        Raises:
+            InputError: there is no such reward.
+            TaskError: the reward compares with a solution, and the task has none.
+        """
         self._backend = backend
         self._image = image
         self._task = task
-        self._limits = replace(task.limits, network="none")
+        self._reward = rewards.named(reward)
+        if self._reward in rewards.NEEDS_GOLD and task.solution is None:
+            raise TaskError(f"task {task.id} has no solution/solve.sh that the reward {reward!r} could compare with")
+        own = task.limits
+        self._limits = replace(own, network="none", disk=max(own.disk, _DISK), processes=max(own.processes, _PROCESSES))
+        self._phases: dict[str, float] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """What a clone may use while it grades: at least what an episode may, and never the network."""
+        return self._limits
 
     def grade(self, episode: Sandbox) -> Grade:
         """Stop the episode for good, take its change as a patch, and grade that.
@@ -34,74 +62,124 @@ class Grader:
             SandboxError: a sandbox failed.
         """
         started = time.perf_counter()
-        episode.stop()
-        pristine = self._backend.create(self._image, self._limits)
+        self._phases = {}
+        self._check()
+        with self._phase("stop"):
+            episode.stop()
         try:
-            patch = patches.take(episode, pristine, self._image, self._task.tests.protected)
+            patch = self._take(episode, self._task.tests)
         except ValueError as error:
-            return Grade("unresolved", 0.0, reason=f"the change cannot be graded: {error}")
-        finally:
-            pristine.close()
-        grade = self.grade_patch(patch.text)
-        return replace(grade, dropped=patch.dropped, duration=time.perf_counter() - started)
+            return self._finished(_unresolved(f"the change cannot be graded: {error}"), started)
+        ran = self.run_tests(patch.text)
+        grade = ran if isinstance(ran, Grade) else verdict(self._task.tests, ran)
+        suspicions = scan.scan(patch.text)
+        trusted = grade.trusted and not (suspicions and grade.outcome == "resolved")
+        grade = replace(grade, patch=patch.text, dropped=patch.dropped, ignored=patch.ignored)
+        return self._finished(replace(grade, suspicions=suspicions, trusted=trusted), started)
 
     def grade_patch(self, patch: str) -> Grade:
-        """Grade a patch in git's format, relative to the image's workdir.
+        """Grade a patch in git's format, relative to the image's workdir, as if an episode had made that change.
 
         Raises:
             GradingError: the verdict could not be formed.
             SandboxError: a sandbox failed.
         """
-        started = time.perf_counter()
-        if self._task.tests.runner == "pytest" and not self._task.tests.fail_to_pass:
+        episode = self._backend.create(self._image, self._limits)
+        try:
+            complaint = patches.apply(episode, self._image, patch)
+            if complaint:
+                return self._rewarded(replace(_unresolved(f"the patch does not apply: {complaint}"), patch=patch))
+            return self.grade(episode)
+        finally:
+            episode.close()
+
+    def run_tests(self, patch: str) -> runner.Ran | Grade:
+        """Run the hidden tests on a fresh clone with ``patch``, all of which counts; a grade where it does not apply.
+
+        Raises:
+            GradingError: the tests could not be brought in.
+            SandboxError: a sandbox failed.
+        """
+        image, tests = self._image, self._task.tests
+        if tests.reinstall:
+            built = self._reinstall(patch)
+            if isinstance(built, Grade):
+                return built
+            patch = built
+        with self._clone() as clone:
+            with self._phase("prepare"):
+                known = inspect(clone, image)
+                overlay = hidden.overlay_of(self._backend, image, self._limits, tests, known)
+                brought = hidden.prepare(clone, known, image, tests, overlay)
+            with self._phase("apply"):
+                complaint = patches.apply(clone, image, patch)
+            if complaint:
+                return _unresolved(f"the patch does not apply: {complaint}")
+            with self._phase("bring"):
+                brought.bring(clone)
+            with self._phase("tests"):
+                return runner.run_tests(clone, image, tests, brought)
+
+    def _check(self) -> None:
+        tests = self._task.tests
+        if tests.runner != "script" and not tests.fail_to_pass:
             raise GradingError(
                 f"task {self._task.id} does not say which tests must pass: "
                 f"record them with `cwm-env tasks validate --record {self._task.id}`"
             )
-        ran = self.run_tests(patch)
-        grade = ran if isinstance(ran, Grade) else self._verdict(ran)
-        return replace(grade, patch=patch, duration=time.perf_counter() - started)
 
-    def run_tests(self, patch: str) -> runner.Ran | Grade:
-        """Run the hidden tests on a fresh clone with ``patch``; a grade where the patch does not even apply."""
-        clone = self._backend.create(self._image, self._limits)
+    def _take(self, stopped: Sandbox, tests: HiddenTests) -> patches.Patch:
+        with self._clone() as clone, self._phase("take"):
+            return patches.take(stopped, clone, self._image, tests)
+
+    def _reinstall(self, patch: str) -> str | Grade:
+        """The patch, with what the task's build commands make of the patched tree below the workdir.
+
+        They run code of the agent's as root, in a clone of their own: nothing else of that clone is used.
+        """
+        tests = replace(self._task.tests, ignored=True)
+        with self._clone() as clone:
+            with self._phase("reinstall"):
+                complaint = patches.apply(clone, self._image, patch)
+                if complaint:
+                    return _unresolved(f"the patch does not apply: {complaint}")
+                code, said = runner.run_bash(clone, self._image, tests.reinstall, tests.timeout)
+                if code:
+                    return _unresolved(f"the patched tree does not build, exit code {code}: {said[-300:].strip()}")
+                clone.stop()
+            try:
+                return self._take(clone, tests).text
+            except ValueError as error:
+                return _unresolved(f"the patched tree does not build: {error}")
+
+    def _rewarded(self, grade: Grade) -> Grade:
+        if grade.reward is None or (self._reward is rewards.pass_fail and self._task.tests.runner == "script"):
+            return grade  # a Harbor script says the reward itself
+        gold = gold_patch(self._backend, self._image, self._task) if self._reward in rewards.NEEDS_GOLD else ""
+        return replace(grade, reward=self._reward(grade, gold))
+
+    def _finished(self, grade: Grade, started: float) -> Grade:
+        phases = dict(self._phases)
+        return self._rewarded(replace(grade, duration=time.perf_counter() - started, phases=phases))
+
+    @contextlib.contextmanager
+    def _clone(self) -> Iterator[Sandbox]:
+        with self._phase("clone"):
+            clone = self._backend.create(self._image, self._limits)
         try:
-            complaint = patches.apply(clone, self._image, patch)
-            if complaint:
-                return Grade("unresolved", 0.0, reason=f"the patch does not apply: {complaint}")
-            runner.bring_tests(clone, self._task.tests)
-            runs = {"pytest": runner.run_pytest, "script": runner.run_script}
-            return runs[self._task.tests.runner](clone, self._image, self._task.tests)
+            yield clone
         finally:
-            clone.close()
+            with self._phase("close"):
+                clone.close()
 
-    def _verdict(self, ran: runner.Ran) -> Grade:
-        tests = self._task.tests
-        outcome: Outcome
-        statuses = expected_statuses(ran.report.tests, (*tests.fail_to_pass, *tests.pass_to_pass))
-        failing = [name for name, status in statuses.items() if status != "PASSED"]
-        if ran.timed_out:
-            outcome, reason = "unresolved", f"the hidden tests did not finish within {tests.timeout:g} seconds"
-        elif ran.reward is not None:
-            outcome = "resolved" if ran.reward >= 1.0 else "unresolved"
-            return Grade(outcome, ran.reward, reason=f"tests/test.sh gave {ran.reward:g}", output=ran.output)
-        elif ran.report.forged:
-            outcome, reason = "tampered", ran.report.forged
-        elif ran.report.ended is None:
-            outcome, reason = "unresolved", f"the test run ended early, with exit code {ran.exit_code}"
-        elif ran.report.ended != ran.exit_code:
-            outcome = "tampered"
-            reason = f"the test run announced exit code {ran.report.ended} and ended with {ran.exit_code}"
-        elif failing:
-            outcome = "unresolved"
-            reason = (
-                f"{len(failing)} of {len(statuses)} tests did not pass, first {failing[0]} ({statuses[failing[0]]})"
-            )
-        else:
-            outcome, reason = "resolved", f"all {len(statuses)} tests passed"
-        return Grade(outcome, 1.0 if outcome == "resolved" else 0.0, statuses, reason, output=ran.output)
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phases[name] = self._phases.get(name, 0.0) + time.perf_counter() - started
 
 
-def expected_statuses(seen: Mapping[str, TestStatus], expected: tuple[str, ...]) -> dict[str, TestStatus]:
-    """The status of each expected test; ``MISSING`` where it left no result."""
-    return {name: seen.get(name, "MISSING") for name in expected}
+def _unresolved(reason: str) -> Grade:
+    return Grade("unresolved", 0.0, reason=reason, trusted=True)

@@ -1,65 +1,70 @@
 """What the agent changed, as a patch in git's format, made by code and a git that the agent never touched.
 
-The stopped episode's tree is read as data (``Sandbox.changes``). What may count is laid over a fresh clone of the
-image, and the clone's own git, with its own index and configuration, writes the difference to its one commit.
+The stopped episode's tree is read as data (``Sandbox.changes``). What counts is laid over a fresh clone of the
+image, and the clone's own git, with an index of its own, writes the difference.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import posixpath
-import tarfile
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from cwm_env.errors import GradingError
+from cwm_env.grading import archive
+from cwm_env.grading.pristine import Pristine, inspect
+from cwm_env.grading.protect import Rules, text
 from cwm_env.sandbox.base import Change, Sandbox
-from cwm_env.sandbox.run import run
-from cwm_env.types import Image
+from cwm_env.types import HiddenTests, Image
 
 SKIPPED = frozenset({b".git", b"__pycache__"})
 """Names that never count, wherever they stand: the agent's own repository, and compiled files."""
-
-PROTECTED = (
-    "*/conftest.py",
-    "*/sitecustomize.py",
-    "*/usercustomize.py",
-    "*.pth",
-    "*.pyc",
-    "*.egg-info/*",
-    "*.dist-info/*",
-)
-"""Paths that steer the interpreter or the runner; ``*`` crosses slashes, a leading ``*/`` matches the root too."""
-
 LARGEST = 64 << 20
 """Bytes of changed content that a patch may hold."""
+MOST = 20_000
+"""Changed paths that a patch may hold."""
 
-GIT_ENV = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-}
-_SAFE = "-c safe.directory=* -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.autocrlf=false"
-# Attributes of the repository's own files can ask for conversions; this file has the last word (gitattributes(5)).
+_GIT = """
+git() { command git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.autocrlf=false -c core.safecrlf=false \
+    -c core.protectNTFS=false -c core.protectHFS=false -c core.fileMode=true -c core.symlinks=true \
+    -c core.ignoreCase=false -c core.precomposeUnicode=false -c core.splitIndex=false -c core.untrackedCache=false \
+    -c core.attributesFile=/dev/null -c core.excludesFile=/dev/null -c core.quotePath=true "$@"; }
+export GIT_ATTR_NOSYSTEM=1 GIT_LITERAL_PATHSPECS=1 GIT_CONFIG_NOSYSTEM=1
+"""
+# Attributes in the tree can ask for conversions, and can hide a file from diff; this file has the last word
+# (gitattributes(5)).
+_ATTRIBUTES = """
+mkdir -p .git/info
+echo '* -text -eol -ident -filter -working-tree-encoding !diff !whitespace' > .git/info/attributes
+"""
+# The lists hold paths that end in NUL: `before` are tracked and change, `gone` must not be there, `known` are tracked
+# and stay, `new` are not tracked. The patch is relative to the tree as the image has it, commit or not.
 _TAKE = f"""
 set -e
+lists=$HOME/take
+mkdir -p "$lists" && tar -xf - -C "$lists"
+{archive.TRUST_DIRECTORIES}
 cd "$1"
-git() {{ command git {_SAFE} "$@"; }}
-if ! git rev-parse -q --verify HEAD >/dev/null 2>&1; then
-    echo "there is no commit in $1 to compare with" >&2
-    exit 3
+{_GIT}
+{_ATTRIBUTES}
+export GIT_INDEX_FILE=$lists/index
+git read-tree HEAD
+git update-index --remove -z --stdin < "$lists/before"
+base=$(git write-tree)
+xargs -0 -r rm -rf -- < "$lists/gone"
+tar -xf "$lists/tree" --no-same-owner
+cp "$lists/new" "$lists/wanted"
+if [ -s "$lists/new" ] && [ "$2" = listed ]; then
+    xargs -0 git ls-files -z --others --exclude-standard -- < "$lists/new" > "$lists/wanted"
+    xargs -0 git ls-files -z --others --ignored --exclude-standard -- < "$lists/new" > "$lists/ignored"
 fi
-mkdir -p .git/info
-echo '* -text -eol -ident -filter -working-tree-encoding' > .git/info/attributes
-git add --all >/dev/null
-git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv --no-renames HEAD
+git update-index --force-remove -z --stdin < "$lists/removed"
+cat "$lists/known" "$lists/wanted" | git update-index --add --replace -z --stdin
+git diff-index --cached --binary --full-index --no-color --no-ext-diff --no-textconv --no-renames -p "$base"
+[ ! -e "$lists/ignored" ] || cat "$lists/ignored" >&2
 """
-_APPLY = f'cd "$1" && git {_SAFE} apply --binary --whitespace=nowarn -'
-_SECONDS = 120.0
+_APPLY = (
+    f'set -e; {archive.TRUST_DIRECTORIES}; cd "$1"\n{_GIT}\n{_ATTRIBUTES}\ngit apply --binary --whitespace=nowarn -'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,104 +75,102 @@ class Patch:
     """git's format; bytes that are not UTF-8 are surrogate escapes. Empty where nothing counts."""
     dropped: tuple[str, ...] = ()
     """Changed paths that do not count."""
+    ignored: tuple[str, ...] = ()
+    """Changed paths that do not count because the repository's ``.gitignore`` names them."""
 
 
-def is_protected(path: str, patterns: Iterable[str]) -> bool:
-    """Whether a path relative to the workdir matches one of the patterns."""
-    return any(fnmatchcase(path, pattern) or fnmatchcase("/" + path, pattern) for pattern in patterns)
-
-
-def take(stopped: Sandbox, pristine: Sandbox, image: Image, protected: Collection[str]) -> Patch:
-    """The patch of a stopped episode, written in ``pristine``, a fresh clone that is spent by it.
+def take(stopped: Sandbox, fresh: Sandbox, image: Image, tests: HiddenTests) -> Patch:
+    """The patch of a stopped episode, written in ``fresh``, a clone that nothing has touched and that is spent by it.
 
     Raises:
-        ValueError: the change is too large; the policy's doing.
+        ValueError: the change is too large, or git has no way to say it; the policy's doing.
         GradingError: the clone could not be used.
         SandboxError: the tree could not be read.
     """
-    kept: list[Change] = []
-    dropped: list[str] = []
-    for change in stopped.changes(image.workdir, skip=SKIPPED, limit=LARGEST):
-        if _counts(change, (*PROTECTED, *protected)):
-            kept.append(change)
-        else:
-            dropped.append(_text(change.path))
-    if not kept:
-        return Patch("", tuple(dropped))
-    _lay_over(pristine, image.workdir, kept)
-    done = run(
-        pristine, ["bash", "-c", _TAKE, "take", image.workdir], env=GIT_ENV, timeout=_SECONDS, output_limit=LARGEST * 2
-    )
+    plan = _plan(changes_of(stopped, image), inspect(fresh, image), Rules(image, tests))
+    dropped = tuple(sorted(map(text, plan.dropped)))
+    if not plan.kept and not plan.gone:
+        return Patch("", dropped)
+    argv = ["bash", "-c", _TAKE, "take", image.workdir, "all" if tests.ignored else "listed"]
+    done = archive.program(fresh, argv, input=plan.archive(), output_limit=LARGEST * 2)
     if done.exit_code:
-        raise GradingError(f"the patch could not be taken from image {image.name}: {_text(done.stderr).strip()}")
-    return Patch(_text(done.stdout), tuple(dropped))
+        raise GradingError(f"the patch could not be taken from image {image.name}: {text(done.stderr).strip()[-500:]}")
+    if done.truncated:
+        raise ValueError(f"the patch is larger than {LARGEST * 2} bytes")
+    return Patch(text(done.stdout), dropped, tuple(sorted(map(text, filter(None, done.stderr.split(b"\0"))))))
 
 
-def apply(pristine: Sandbox, image: Image, patch: str) -> str:
-    """Apply a patch to a fresh clone. Returns git's complaint, empty where it applied."""
-    if not patch:
-        return ""
-    data = os.fsencode(patch)
-    done = run(pristine, ["bash", "-c", _APPLY, "apply", image.workdir], env=GIT_ENV, input=data, timeout=_SECONDS)
-    return "" if done.exit_code == 0 else _text(done.stderr).strip() or f"git apply exited with {done.exit_code}"
-
-
-def _counts(change: Change, protected: Iterable[str]) -> bool:
-    """Only regular files, directories and links inside the tree cross, and none that is protected."""
-    if change.kind == "directory":
-        return True
-    if change.kind == "other" or is_protected(_text(change.path), protected):
-        return False
-    if change.kind == "link":
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(change.path), change.data))
-        return not target.startswith((b"/", b".."))
-    return True
-
-
-def _lay_over(pristine: Sandbox, workdir: str, changes: Collection[Change]) -> None:
-    """Make the clone's tree look like the episode's."""
-    gone = [posixpath.join(os.fsencode(workdir), c.path) for c in changes if c.kind != "directory"]
-    if gone:
-        done = run(pristine, ["xargs", "-0", "rm", "-rf", "--"], env=GIT_ENV, input=b"\0".join(gone), timeout=_SECONDS)
-        if done.exit_code:
-            raise GradingError(f"deletions could not be applied: {_text(done.stderr).strip()}")
-    archive = pack(change for change in changes if change.kind != "deleted")
-    unpack(pristine, archive, workdir)
-
-
-def pack(entries: Iterable[Change]) -> bytes:
-    """A tar archive of files, links and directories, all owned by root."""
-    buffer = io.BytesIO()
-    with tarfile.open(
-        fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape"
-    ) as tar:
-        for entry in entries:
-            info = tarfile.TarInfo(_text(entry.path))
-            info.mode = entry.mode & 0o777
-            if entry.kind == "directory":
-                info.type = tarfile.DIRTYPE
-                info.mode |= 0o700
-                tar.addfile(info)
-            elif entry.kind == "link":
-                info.type, info.linkname = tarfile.SYMTYPE, _text(entry.data)
-                tar.addfile(info)
-            else:
-                info.size = len(entry.data)
-                tar.addfile(info, io.BytesIO(entry.data))
-    return buffer.getvalue()
-
-
-def unpack(sandbox: Sandbox, archive: bytes, directory: str) -> None:
-    """Unpack a tar archive inside a sandbox, as its root.
+def changes_of(stopped: Sandbox, image: Image) -> list[Change]:
+    """What differs below the workdir.
 
     Raises:
-        GradingError: tar complained.
+        ValueError: it is too much.
+        SandboxError: the tree could not be read.
     """
-    argv = ["tar", "--extract", "--file=-", f"--directory={directory}", "--no-same-owner", "--recursive-unlink"]
-    done = run(sandbox, argv, env=GIT_ENV, input=archive, timeout=_SECONDS)
-    if done.exit_code:
-        raise GradingError(f"files could not be unpacked in {directory}: {_text(done.stderr).strip()}")
+    found: list[Change] = []
+    for change in stopped.changes(image.workdir, skip=SKIPPED, limit=LARGEST):
+        found.append(change)
+        if len(found) > MOST:
+            raise ValueError(f"more than {MOST} paths were changed")
+    return found
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+def apply(clone: Sandbox, image: Image, patch: str) -> str:
+    """Apply a patch to a clone. Returns git's complaint, empty where it applied."""
+    if not patch:
+        return ""
+    data = patch.encode("utf-8", "surrogateescape")
+    done = archive.program(clone, ["bash", "-c", _APPLY, "apply", image.workdir], input=data)
+    return "" if done.exit_code == 0 else text(done.stderr).strip() or f"git apply exited with {done.exit_code}"
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What the fresh clone is told."""
+
+    kept: dict[bytes, Change] = field(default_factory=dict)
+    gone: set[bytes] = field(default_factory=set)
+    dropped: set[bytes] = field(default_factory=set)
+    before: set[bytes] = field(default_factory=set)
+    tracked: frozenset[bytes] = frozenset()
+
+    def archive(self) -> bytes:
+        """Lists and tree in one stream."""
+        known = {path for path in self.kept if path in self.tracked}
+        lists = {
+            b"before": self.before,
+            b"gone": self.gone | set(self.kept),
+            b"removed": self.before - known,
+            b"known": known,
+            b"new": set(self.kept) - known,
+        }
+        files = [
+            Change(name, "file", 0o600, b"".join(path + b"\0" for path in sorted(paths)))
+            for name, paths in lists.items()
+        ]
+        return archive.pack([*files, Change(b"tree", "file", 0o600, archive.pack(self.kept.values()))])
+
+
+def _plan(changes: Iterable[Change], known: Pristine, rules: Rules) -> _Plan:
+    """Split the changes into what counts and what does not, deletions down to single files."""
+    plan = _Plan(tracked=known.tracked)
+    for change in changes:
+        below = set(known.below(change.path))
+        protected = {path for path in below if rules.protects(path)}
+        if change.kind == "directory":
+            if not known.holds(change.path):
+                continue
+            below = {change.path}  # a directory in the place of a file
+            protected &= below
+        elif change.kind == "deleted":
+            plan.dropped |= protected
+        elif not rules.counts(change) or protected:
+            plan.dropped.add(change.path)
+            continue
+        else:
+            plan.kept[change.path] = change
+        plan.gone |= below - protected
+    # A directory that was made anew is first deleted, so that what it holds as before is no change.
+    plan.before = {path for path in plan.gone | set(plan.kept) if path in known.tracked}
+    plan.dropped -= {path for path in plan.dropped if path in plan.kept}
+    return plan

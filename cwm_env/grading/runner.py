@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import os
+import json
+import math
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
-from cwm_env.errors import GradingError
-from cwm_env.grading import patch as patches
 from cwm_env.grading import reports
-from cwm_env.sandbox.base import Change, Sandbox
+from cwm_env.grading.hidden import HOME, Hidden
+from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.run import Completed, run
 from cwm_env.types import HiddenTests, Image
 
 NOBODY = "65534:65534"
 """Who hidden tests run as: no file of the image belongs to it."""
 
-_HOME = "/run/cwm-env"
-_LAUNCHER = Path(__file__).with_name("pytest_launcher.py")
-_RESULTS = 64 << 20
+_RESULTS = 16 << 20
 _PRINTED = 64 << 10
+_READ_SECONDS = 30.0
 
 # Results travel on what is standard error outside; inside, standard error joins standard output.
-_PYTEST = 'exec 9>&2 2>&1; cd "$1"; shift; exec python "$@"'
+_LAUNCH = 'exec 9>&2 2>&1; cd "$1"; shift; exec python "$@"'
+# A test harness of another language: its results are its standard output or the files that it writes; what it says
+# besides is on standard error.
+_HARNESS = "mkdir -p -m 1777 /logs/results"
 _SCRIPT = "exec 2>&1; mkdir -p /logs/verifier; exec bash /tests/test.sh"
+# Only regular files, and no more than the limit, whatever was left in their place.
+_READ = (
+    'for file in "$@"; do [ -f "$file" ] && [ ! -L "$file" ] && head -c {limit} -- "$file" && printf "\\0"; done; true'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,102 +42,144 @@ class Ran:
     output: str
     """The tail of what was printed."""
     timed_out: bool = False
+    overflowed: bool = False
+    """Whether it said more than is read."""
     reward: float | None = None
-    """What Harbor's reward file says; None for other runners."""
+    """What Harbor's reward file says; None where it says nothing, and for other runners."""
+    canaries: tuple[str, ...] = ()
+    """Names of the canaries that were in it."""
 
 
-def bring_tests(clone: Sandbox, tests: HiddenTests) -> None:
-    """Lay the hidden tests and the launcher into a clone, readable for everyone, writable for root only."""
-    entries = [Change(b"tests", "directory", 0o755)]
-    for path in sorted(tests.directory.rglob("*")):
-        name = b"tests/" + os.fsencode(path.relative_to(tests.directory).as_posix())
-        if "__pycache__" in path.parts:
-            continue
-        if path.is_dir():
-            entries.append(Change(name, "directory", 0o755))
-        elif path.is_file() and path.name != "expected.json":
-            entries.append(Change(name, "file", 0o644 | (path.stat().st_mode & 0o111), path.read_bytes()))
-    grading = _HOME.strip("/").encode()
-    entries += [
-        Change(grading, "directory", 0o755),
-        Change(grading + b"/launcher.py", "file", 0o644, _LAUNCHER.read_bytes()),
-        Change(grading + b"/empty.ini", "file", 0o644, b"[pytest]\n"),
-    ]
-    patches.unpack(clone, patches.pack(entries), "/")
+def run_tests(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidden) -> Ran:
+    """Run the hidden tests that ``hidden`` has brought into the clone.
+
+    Raises:
+        SandboxError: the clone died.
+    """
+    try:
+        if tests.runner in ("pytest", "unittest"):
+            return _run_launcher(clone, image, tests, hidden)
+        return _run_script(clone, image, tests) if tests.runner == "script" else _run_harness(clone, image, tests)
+    except TimeoutError:
+        return Ran(reports.Report({}), 124, "", timed_out=True)
+
+
+def run_bash(clone: Sandbox, image: Image, commands: str, timeout: float, *, user: str = "root") -> tuple[int, str]:
+    """Run commands in the workdir of a clone. Returns the exit code, and the tail of what was printed.
+
+    Raises:
+        SandboxError: the clone died.
+    """
+    argv = ["bash", "-e", "-c", f"exec 2>&1\n{commands}"]
+    env = {**environment(image), "HOME": "/root"}
+    try:
+        done = run(clone, argv, env=env, cwd=image.workdir, user=user, timeout=timeout, output_limit=_PRINTED)
+    except TimeoutError as error:
+        return 124, str(error)
+    return done.exit_code, _tail(done.stdout)
 
 
 def environment(image: Image) -> dict[str, str]:
     """The whole environment of a test run: the image's own, and nothing that an episode could have set."""
+    own = {name: value for name, value in image.env.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        **image.env,
+        **own,
         "HOME": "/tmp/home",  # noqa: S108 - a path in the grading sandbox
         "TMPDIR": "/tmp",  # noqa: S108
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
 
 
-def run_pytest(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
-    """Run pytest on ``tests.paths``, as an unprivileged user; one status per test."""
+def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidden) -> Ran:
+    """Run pytest or unittest as an unprivileged user; one status per test."""
     nonce = secrets.token_hex(16)
-    own = (tests.directory / "pytest.ini").is_file()
-    argv = [
-        f"{_HOME}/launcher.py",
-        "-c",
-        "/tests/pytest.ini" if own else f"{_HOME}/empty.ini",
-        "--rootdir=/",
-        "--import-mode=importlib",
-        "-p",
-        "no:cacheprovider",
-        *tests.args,
-        *tests.paths,
-    ]
-    command = ["bash", "-c", _PYTEST, "pytest", image.workdir, *argv]
-    try:
-        done = run(
-            clone,
-            command,
-            env=environment(image),
-            user=NOBODY,
-            input=f"{nonce}\n".encode(),
-            timeout=tests.timeout,
-            output_limit=_RESULTS,
+    command = [f"{HOME}/launcher.py", tests.runner, image.workdir, image.env.get("PYTHONPATH", "")]
+    if tests.runner == "pytest":
+        own = (tests.directory / "pytest.ini").is_file()
+        command += ["-c", "/tests/pytest.ini" if own else f"{HOME}/empty.ini", "--rootdir=/", "--tb=native"]
+        command += ["--import-mode=importlib", "-p", "no:cacheprovider", *tests.args, *tests.paths]
+    else:
+        command += tests.args or tests.paths
+    done = run(
+        clone,
+        ["bash", "-c", _LAUNCH, tests.runner, image.workdir, *command],
+        env=environment(image),
+        user=NOBODY,
+        input=f"{nonce}\n".encode(),
+        timeout=tests.timeout,
+        output_limit=_PRINTED,
+        error_limit=_RESULTS,
+    )
+    report = reports.read_channel(done.stderr, nonce)
+    overflowed = len(done.stderr) >= _RESULTS
+    return Ran(report, done.exit_code, _tail(done.stdout), overflowed=overflowed, canaries=hidden.canaries)
+
+
+def _run_harness(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
+    """Run ``tests/run.sh`` as an unprivileged user: JUnit's files in ``$RESULTS``, TAP as output, or an exit code."""
+    env = {**environment(image), "RESULTS": "/logs/results"}
+    run(clone, ["bash", "-c", _HARNESS], env=env, timeout=_READ_SECONDS)
+    argv = ["bash", "/tests/run.sh"]
+    limit = _RESULTS if tests.runner == "tap" else _PRINTED
+    done = run(
+        clone,
+        argv,
+        env=env,
+        cwd=image.workdir,
+        user=NOBODY,
+        timeout=tests.timeout,
+        output_limit=limit,
+        error_limit=_PRINTED,
+    )
+    clone.kill_processes()
+    output = _tail(done.stdout + done.stderr)
+    if tests.runner == "exit":
+        return Ran(
+            reports.Report({"exit": "FAILED" if done.exit_code else "PASSED"}, done.exit_code), done.exit_code, output
         )
-    except TimeoutError:
-        return Ran(reports.Report({}, None), 124, "", timed_out=True)
-    return Ran(reports.read(done.stderr, nonce), done.exit_code, _tail(done.stdout))
+    if tests.runner == "tap":
+        overflowed = len(done.stdout) >= _RESULTS
+        return Ran(
+            reports.read_tap(done.stdout.decode("utf-8", "replace")), done.exit_code, output, overflowed=overflowed
+        )
+    script = f"shopt -s nullglob; set -- /logs/results/*.xml; {_READ.format(limit=_RESULTS)}"
+    read = run(clone, ["bash", "-c", script], env=env, timeout=_READ_SECONDS, output_limit=_RESULTS)
+    documents = [] if read.truncated else read.stdout.split(b"\0")
+    return Ran(reports.read_junit(documents), done.exit_code, output, overflowed=read.truncated)
 
 
-def run_script(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
+def _run_script(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
     """Run Harbor's ``tests/test.sh`` as root of the clone, and read the reward that it wrote.
 
     Such a script decides by itself; unlike our own runner it cannot tell a forged pass from a real one.
-
-    Raises:
-        GradingError: it wrote no reward that can be read, though it was not stopped.
     """
     env = {**environment(image), "HOME": "/root"}
-    try:
-        done = run(
-            clone, ["bash", "-c", _SCRIPT], env=env, cwd=image.workdir, timeout=tests.timeout, output_limit=_PRINTED
-        )
-    except TimeoutError:
-        return Ran(reports.Report({}, None), 124, "", timed_out=True)
-    read = run(clone, ["cat", "/logs/verifier/reward.txt"], env=env, timeout=30.0)
-    return Ran(reports.Report({}, done.exit_code), done.exit_code, _tail(done.stdout), reward=_reward(read, done))
+    argv = ["bash", "-c", _SCRIPT]
+    done = run(clone, argv, env=env, cwd=image.workdir, timeout=tests.timeout, output_limit=_PRINTED)
+    clone.kill_processes()
+    script = _READ.format(limit=4096)
+    argv = ["bash", "-c", script, "read", "/logs/verifier/reward.txt", "/logs/verifier/reward.json"]
+    read = run(clone, argv, env=env, timeout=_READ_SECONDS)
+    return Ran(reports.Report({}, done.exit_code), done.exit_code, _tail(done.stdout), reward=_reward(read))
 
 
-def _reward(read: Completed, done: Completed) -> float:
-    try:
-        return float(read.stdout)
-    except ValueError:
-        raise GradingError(
-            f"tests/test.sh exited with {done.exit_code} and left no number in /logs/verifier/reward.txt"
-        ) from None
+def _reward(read: Completed) -> float | None:
+    """The first file's number, or what ``reward`` of the JSON file says; None unless it lies in 0 to 1."""
+    for text in filter(None, read.stdout.split(b"\0")):
+        try:
+            value = json.loads(text)
+            number = float(value["reward"] if isinstance(value, dict) else value)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if math.isfinite(number) and 0.0 <= number <= 1.0:
+            return number
+    return None
 
 
 def _tail(output: bytes) -> str:

@@ -58,6 +58,7 @@ def run(
     input: bytes = b"",
     timeout: float,
     output_limit: int = 1 << 20,
+    error_limit: int | None = None,
 ) -> Completed:
     """Run a program until it ends, feeding it ``input``.
 
@@ -67,6 +68,7 @@ def run(
         env: its whole environment; None takes the backend's default.
         timeout: seconds; at the limit its process group is killed.
         output_limit: bytes that are kept of each stream, from its end.
+        error_limit: the same for standard error, where it differs.
 
     Raises:
         TimeoutError: it did not end in time.
@@ -74,7 +76,8 @@ def run(
     """
     process = sandbox.spawn(argv, env=env, cwd=cwd, user=user)
     try:
-        return _communicate(process, input, timeout, output_limit)
+        limits = (output_limit, output_limit if error_limit is None else error_limit)
+        return _communicate(process, input, timeout, limits)
     except TimeoutError:
         process.kill()
         raise
@@ -82,9 +85,9 @@ def run(
         process.close()
 
 
-def _communicate(process: Process, data: bytes, timeout: float, limit: int) -> Completed:
+def _communicate(process: Process, data: bytes, timeout: float, limits: tuple[int, int]) -> Completed:
     deadline = time.monotonic() + timeout
-    tails = {process.stdout: _Tail(limit), process.stderr: _Tail(limit)}
+    tails = {process.stdout: _Tail(limits[0]), process.stderr: _Tail(limits[1])}
     poller = select.poll()
     for descriptor in (*tails, process.exited):
         poller.register(descriptor, select.POLLIN)

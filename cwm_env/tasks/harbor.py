@@ -10,7 +10,7 @@ solution/        solve.sh, if there is one
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cwm_env.errors import TaskError
 from cwm_env.tasks import schema
@@ -94,24 +94,26 @@ def _tests(directory: Path, file: schema.TaskFile) -> HiddenTests:
     tests, where, own = directory / "tests", directory / "task.toml", file.metadata.cwm_env
     if not is_directory(tests):
         raise TaskError(f"{tests}: no such directory; it holds the hidden tests")
-    has_script = (tests / "test.sh").is_file()
-    runner: Literal["pytest", "script"] = own.runner or ("script" if has_script else "pytest")
-    if runner == "script":
-        if not has_script:
-            raise TaskError(f"{tests / 'test.sh'}: no such file; the runner 'script' needs it")
+    runner = own.runner or ("script" if (tests / "test.sh").is_file() else "pytest")
+    if runner not in ("pytest", "unittest"):
+        script = tests / ("test.sh" if runner == "script" else "run.sh")
+        if not script.is_file():
+            raise TaskError(f"{script}: no such file; the runner {runner!r} needs it")
         for key in ("paths", "args"):
             if getattr(own, key) is not None:
                 raise TaskError(
-                    f"{where}: [metadata.cwm_env] {key}: only the runner 'pytest' takes it, this is 'script'"
+                    f"{where}: [metadata.cwm_env] {key}: only 'pytest' and 'unittest' take it, this is {runner!r}"
                 )
     for path in own.paths or ():
         if not path.startswith("/"):
             raise TaskError(f"{where}: [metadata.cwm_env] paths: {path!r} is not an absolute path in the sandbox")
-    for pattern in own.protected:
-        if pattern.startswith("/"):
-            raise TaskError(f"{where}: [metadata.cwm_env] protected: {pattern!r} must be relative to the repository")
-    expected = read_expected(tests / "expected.json") if runner == "pytest" else ((), ())
-    default = ("/tests",) if runner == "pytest" else ()
+    for key in ("protected", "unprotected"):
+        for pattern in getattr(own, key):
+            if pattern.startswith("/"):
+                raise TaskError(f"{where}: [metadata.cwm_env] {key}: {pattern!r} must be relative to the repository")
+    expected = read_expected(tests / "expected.json") if runner != "script" else ((), ())
+    default = ("/tests",) if runner in ("pytest", "unittest") else ()
+    patch = tests / "test.patch"
     return HiddenTests(
         directory=tests.resolve(),
         runner=runner,
@@ -119,6 +121,10 @@ def _tests(directory: Path, file: schema.TaskFile) -> HiddenTests:
         fail_to_pass=expected[0],
         pass_to_pass=expected[1],
         protected=tuple(own.protected),
+        unprotected=tuple(own.unprotected),
+        ignored=own.ignored,
+        reinstall=own.reinstall,
+        patch=patch.read_bytes().decode("utf-8", "surrogateescape") if patch.is_file() else "",
         args=tuple(own.args or ()),
         **_given(timeout=file.verifier.timeout_sec),
     )

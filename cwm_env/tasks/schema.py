@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cwm_env import toml_errors
+from cwm_env.types import Runner
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(gt=0)]
@@ -32,10 +33,13 @@ class Own(_Table):
     model_config = ConfigDict(extra="forbid")
 
     image: _Text | None = None
-    runner: Literal["pytest", "script"] | None = None
+    runner: Runner | None = None
     paths: list[_Text] | None = None
     args: list[str] | None = None
     protected: list[_Text] = []
+    unprotected: list[_Text] = []
+    ignored: bool = False
+    reinstall: str = ""
     turns: _Count | None = None
     command_timeout_sec: _Seconds | None = None
     output_bytes: _Count | None = None
