@@ -163,7 +163,7 @@ def unpack(sandbox: Sandbox, archive: bytes, directory: str) -> None:
     Raises:
         GradingError: tar complained.
     """
-    argv = ["tar", "--extract", "--file=-", f"--directory={directory}", "--no-same-owner", "--recursive-unlink"]
+    argv = ["tar", "--extract", "--file=-", f"--directory={directory}", "--no-same-owner"]
     done = run(sandbox, argv, env=GIT_ENV, input=archive, timeout=_SECONDS)
     if done.exit_code:
         raise GradingError(f"files could not be unpacked in {directory}: {_text(done.stderr).strip()}")
