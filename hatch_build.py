@@ -23,7 +23,7 @@ _DATA = ("images", "tasks", "server")
 
 
 class WheelContents(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds what is not Python. An editable install has its data in the checkout, and builds the program on first use."""
+    """Adds what is not Python. An editable install finds data in the checkout, and builds the program when it is used."""
 
     PLUGIN_NAME = "custom"
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from cwm_env.cli.output import console, errors, print_json, say
 from cwm_env.errors import InputError
@@ -126,7 +126,7 @@ class _Board:
         self._states[index] = state
 
     def table(self) -> Table:
-        table = Table("task", "state", "steps", "reward", "outcome", "seconds", caption=self._summary())
+        table = Table(Column("task", overflow="fold"), "state", "steps", "reward", "outcome", "seconds", caption=self._summary())
         for index, task in enumerate(self._tasks):
             trajectory = self.trajectories.get(index)
             if trajectory is None:

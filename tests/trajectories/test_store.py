@@ -23,9 +23,8 @@ RESULT = CommandResult("out", 3, "/repo", 0.25, truncated_bytes=7)
 
 def trajectory(task: str = "t", **changes: object) -> Trajectory:
     steps = (Step("false", "out\n[exit code 3]", RESULT, 0.0, 0.5), Step("submit", "", None, 1.0, 0.75))
-    grade = Grade(
-        "resolved", 1.0, {"a::b": "PASSED", "a::c": "SKIPPED"}, "why", "diff\udcff", ("conftest.py",), "o", 2.0
-    )
+    statuses = {"a::b": "PASSED", "a::c": "SKIPPED"}
+    grade = Grade("resolved", 1.0, statuses, "why", "diff\udcff", ("conftest.py",), output="o", duration=2.0)
     made: dict[str, object] = {"grade": grade, "versions": {"cwm_env": "0"}, "seed": 1, "reward": 1.0, **changes}
     return Trajectory(task, "sha256:0", steps, **made)  # type: ignore[arg-type]
 
