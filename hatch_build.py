@@ -23,7 +23,7 @@ _DATA = ("images", "tasks", "server")
 
 
 class WheelContents(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds what is not Python. An editable install finds data in the checkout, and builds the program when it is used."""
+    """Adds what is not Python. An editable install finds data in the checkout; it builds the program on first use."""
 
     PLUGIN_NAME = "custom"
 

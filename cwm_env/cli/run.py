@@ -126,25 +126,19 @@ class _Board:
         self._states[index] = state
 
     def table(self) -> Table:
-        table = Table(Column("task", overflow="fold"), "state", "steps", "reward", "outcome", "seconds", caption=self._summary())
+        table = Table(Column("task", overflow="fold"), "state", "steps", "reward", "seconds", caption=self._summary())
         for index, task in enumerate(self._tasks):
             trajectory = self.trajectories.get(index)
             if trajectory is None:
                 seconds = time.monotonic() - self._started[index] if index in self._started else 0.0
-                table.add_row(escape(task.id), self._states[index], "", "", "", f"{seconds:.1f}")
+                table.add_row(escape(task.id), escape(self._states[index]), "", "", f"{seconds:.1f}")
                 continue
             row = _as_json(trajectory)
             reward = "none" if row["reward"] is None else f"{row['reward']:g}"
             outcome = row["failure"] or row["outcome"]
             colour = "green" if row["reward"] == 1 else "red" if row["failure"] else "yellow"
-            table.add_row(
-                escape(task.id),
-                "done",
-                str(row["steps"]),
-                reward,
-                f"[{colour}]{outcome}[/]",
-                f"{row['seconds']:.1f}",
-            )
+            numbers = (str(row["steps"]), reward, f"{row['seconds']:.1f}")
+            table.add_row(escape(task.id), f"[{colour}]{outcome}[/]", *numbers)
         return table
 
     def _summary(self) -> str:

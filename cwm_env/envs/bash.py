@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ class BashEnv(gymnasium.Env[str, str]):
     def image(self) -> Image:
         """The image of the current or last episode; there is none before the first ``reset``."""
         return self._image
+
+    def prepare(self, progress: Callable[[str], None] | None = None) -> None:
+        """Build the task's image where it is missing, as ``reset`` would, and say what takes time.
+
+        Raises:
+            ImageError: it cannot be built.
+        """
+        (self._images or ImageStore()).get(self._task.image, progress=progress)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode in a fresh clone; the observation is the instruction.

@@ -17,14 +17,14 @@ Keep = Callable[[Trajectory], None]
 """Takes each trajectory as soon as its episode has ended, e.g. ``TrajectoryStore(path).append``."""
 
 
-def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, stepped: Callable[[int], None]) -> None:
+def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, watch: Callable[[str], None]) -> None:
     """Let ``policy`` act in a ``BashEnv`` until the episode ends.
 
     Whatever ends the episode, its trajectory goes to ``keep``: a failure of the infrastructure (of the policy's
     endpoint as well) is said there and raises nothing.
 
     Args:
-        stepped: is told the number of steps taken, before the first and after each.
+        watch: is told, in a word or two, where the episode stands.
 
     Raises:
         InputError: the policy cannot act in the task.
@@ -33,10 +33,12 @@ def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, st
     recorded = RecordEpisode(env, ended_as.append, policy=policy.name)
     policy.begin(env.task)
     try:
+        env.prepare(watch)
+        watch("starting")
         observation, _ = recorded.reset(seed=seed)
         steps, ended = 0, False
         while not ended:
-            stepped(steps)
+            watch(f"step {steps + 1}")
             observation, _, terminated, truncated, _ = recorded.step(policy.act(observation))
             steps, ended = steps + 1, terminated or truncated
     except InfrastructureError as error:
@@ -109,7 +111,7 @@ class Rollouts:
 
     def _episode(self, index: int) -> None:
         task = self._tasks[index]
-        self._watch(index, "starting")
+        self._watch(index, "image")
         env = self._make_env(task)
         try:
             seed = None if self._seed is None else self._seed + index
@@ -118,7 +120,7 @@ class Rollouts:
                 self._make_policy(),
                 lambda trajectory: self._take(index, trajectory),
                 seed=seed,
-                stepped=lambda steps: self._watch(index, f"step {steps + 1}"),
+                watch=lambda text: self._watch(index, text),
             )
         finally:
             env.close()

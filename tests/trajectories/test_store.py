@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cwm_env.errors import DiskFull, TrajectoryError
 from cwm_env.trajectories import TrajectoryStore, codec
-from cwm_env.types import CommandResult, Grade, Step, Trajectory
+from cwm_env.types import CommandResult, Grade, Step, TestStatus, Trajectory
 
 TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates as well: they stand for bytes
 RESULT = CommandResult("out", 3, "/repo", 0.25, truncated_bytes=7)
@@ -23,7 +23,7 @@ RESULT = CommandResult("out", 3, "/repo", 0.25, truncated_bytes=7)
 
 def trajectory(task: str = "t", **changes: object) -> Trajectory:
     steps = (Step("false", "out\n[exit code 3]", RESULT, 0.0, 0.5), Step("submit", "", None, 1.0, 0.75))
-    statuses = {"a::b": "PASSED", "a::c": "SKIPPED"}
+    statuses: dict[str, TestStatus] = {"a::b": "PASSED", "a::c": "SKIPPED"}
     grade = Grade("resolved", 1.0, statuses, "why", "diff\udcff", ("conftest.py",), output="o", duration=2.0)
     made: dict[str, object] = {"grade": grade, "versions": {"cwm_env": "0"}, "seed": 1, "reward": 1.0, **changes}
     return Trajectory(task, "sha256:0", steps, **made)  # type: ignore[arg-type]
