@@ -114,6 +114,6 @@ def test_an_interrupted_run_leaves_no_process_mount_or_cgroup(
     assert running.returncode == 130 and err.strip().endswith("cwm-env: interrupted")
     assert out == "" and "Traceback" not in err
     wait_until(lambda: not processes_with(mark))
-    assert Path("/proc/mounts").read_text() == mounts and cgroups() <= groups
+    wait_until(lambda: Path("/proc/mounts").read_text() == mounts and cgroups() <= groups)
     recorded = list(TrajectoryStore(tmp_path / "trajectories.jsonl"))
     assert [(t.failure, t.reward) for t in recorded] == [("interrupted", None)] * 2
