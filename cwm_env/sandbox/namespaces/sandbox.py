@@ -88,7 +88,7 @@ class NamespaceSandbox:
         request = self._request(argv, env, cwd, user)
         self._started[request] = self._spawn(request)
 
-    def start_tool(self, *arguments: str | int, user: str = "root") -> NamespaceProcess:
+    def start_tool(self, *arguments: str | int, user: str = "0:0") -> NamespaceProcess:
         """Start one of the native program's own tools (``native/tools.c``)."""
         fields: wire.Fields = [("do", "spawn"), ("tool", 1), ("user", user)]
         return self._spawn(wire.encode([*fields, *(("arg", argument) for argument in arguments)]))

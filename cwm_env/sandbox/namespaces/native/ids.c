@@ -126,6 +126,7 @@ static void find_groups(const char *name, char *text, struct user *user) {
 }
 
 const char *look_up(const char *name, struct user *user) {
+	bool root = !strcmp(name, "root"); /* is there whatever an agent does to the file */
 	size_t size = 1 << 18;
 	char given[128], *fields[7], *text = malloc(size);
 	memset(user, 0, sizeof *user);
@@ -134,12 +135,12 @@ const char *look_up(const char *name, struct user *user) {
 	if (gid)
 		*gid++ = 0;
 	bool numeric = all_digits(given) && (!gid || all_digits(gid)), found = false;
-	strcpy(user->home, "/");
+	strcpy(user->home, root ? "/root" : "/");
 	if (numeric)
 		user->uid = (uid_t)atol(given), user->gid = (gid_t)atol(gid ? gid : given);
 	if (!text || read_file("/etc/passwd", text, size) < 0) {
 		free(text);
-		return numeric ? NULL : "the image has no /etc/passwd";
+		return numeric || root ? NULL : "the image has no /etc/passwd";
 	}
 	for (char *line = text, *rest; line && !found && !(numeric && gid); line = rest) {
 		if (split(line, fields, 7, &rest) < 7 || !all_digits(fields[2]) || !all_digits(fields[3]))
@@ -153,5 +154,5 @@ const char *look_up(const char *name, struct user *user) {
 	if (found && !numeric && read_file("/etc/group", text, size) >= 0)
 		find_groups(name, text, user);
 	free(text);
-	return found || numeric ? NULL : "the image has no such user";
+	return found || numeric || root ? NULL : "the image has no such user";
 }

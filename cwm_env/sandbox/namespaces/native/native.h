@@ -152,8 +152,9 @@ void resume_processes(void);
 /* tools.c, pack.c and unpack.c: work on files, done by a process of the sandbox. */
 
 int run_tool(const struct plan *plan, int count, char **arguments);
-/* Pack what `base` of `directory` is, called `name` in the archive. 0, or -1. */
-int pack(int directory, const char *base, const char *name, int out);
+/* Pack what `base` of `directory` is, called `name` in the archive; directories `twice`, so that they get their times
+ * back when their content is there. 0, or -1. */
+int pack(int directory, const char *base, const char *name, int out, bool twice);
 int pack_end(int out);
 
 struct unpack_rules {
@@ -163,7 +164,7 @@ struct unpack_rules {
 	gid_t gid;
 };
 
-/* NULL, or what was refused. */
+/* NULL, or what was wrong, with errno set. */
 const char *unpack(int in, int directory, const struct unpack_rules *rules);
 bool write_all(int descriptor, const void *data, size_t size);
 bool read_all(int descriptor, void *data, size_t size);

@@ -20,6 +20,7 @@ struct seen {
 	char *name;
 };
 
+static bool directories_again; /* after what is in them, so that their times come out right */
 static struct seen *links;
 static size_t link_count, link_room;
 
@@ -258,6 +259,9 @@ static int pack_directory(int directory, const char *name, struct header *header
 		sprintf(path, "%s/%s", name, entry->d_name);
 		done = pack_entry(directory, entry->d_name, path, out, depth + 1);
 	}
+	sprintf(path, "%s/", name);
+	if (!done && directories_again && !(put_name(out, 'L', path, header->name) && put_header(out, header)))
+		done = -1;
 	closedir(stream);
 	free(path);
 	free(extra.text);
@@ -265,7 +269,10 @@ static int pack_directory(int directory, const char *name, struct header *header
 }
 
 /* Pack what `base` of `directory` is, called `name` in the archive. */
-int pack(int directory, const char *base, const char *name, int out) { return pack_entry(directory, base, name, out, 0); }
+int pack(int directory, const char *base, const char *name, int out, bool twice) {
+	directories_again = twice;
+	return pack_entry(directory, base, name, out, 0);
+}
 
 int pack_end(int out) {
 	static const char zeros[2 * BLOCK];

@@ -22,6 +22,7 @@ struct numbers {
 	size_t count, room;
 };
 
+static bool paused;
 static struct numbers was_stopped; /* before pause_processes: these stay stopped after resume_processes */
 
 static void add(struct numbers *to, pid_t pid) {
@@ -115,7 +116,7 @@ int kill_processes(const struct message *request, void (*reap)(void)) {
 		if (everything)
 			kill(-1, SIGKILL); /* in one go, so that no fork bomb outruns it */
 		else if (rounds++ == STOP_AFTER_ROUNDS)
-			stopped = pause_processes(); /* it does: hold everything still */
+			stopped = !paused && pause_processes(); /* it does: hold everything still */
 		reap();
 		wait_a_little();
 	}
@@ -152,6 +153,9 @@ static bool is_moving(const struct process *process, void *given) {
 }
 
 bool pause_processes(void) {
+	if (paused)
+		return true;
+	paused = true;
 	was_stopped.count = 0;
 	for_each(note_stopped, NULL);
 	for (time_t last = time(NULL) + PATIENCE_SECONDS; time(NULL) <= last; wait_a_little()) {
@@ -166,6 +170,9 @@ bool pause_processes(void) {
 static bool go_on(const struct process *process, void *given) { return signal_unless_listed(process, given, SIGCONT); }
 
 void resume_processes(void) {
+	if (!paused)
+		return;
+	paused = false;
 	for_each(go_on, &was_stopped);
 	was_stopped.count = 0;
 }

@@ -83,12 +83,14 @@ static void execute(const struct message *request, const struct user *user) {
 }
 
 /* In the child: become the program. What goes wrong is said on standard error, as a shell would. */
-static void child(const struct plan *plan, const struct message *request, const struct user *user, const int *streams) {
+static void child(const struct plan *plan, const struct message *request, const struct user *user,
+                  int (*streams)[2]) {
 	sigset_t none;
 	sigemptyset(&none);
 	setsid();
-	for (int target = 0; target < 3; target++)
-		dup2(streams[target], target);
+	for (int target = IN; target <= ERR; target++)
+		dup2(streams[target][target != IN], target);
+	close_all(streams);
 	bool tool = field(request, "tool") != NULL, nested = !many_ids() && user->uid && !tool;
 	if (!tool) {
 		syscall(SYS_close_range, 3U, ~0U, 0U);
@@ -131,14 +133,13 @@ int start_program(const struct plan *plan, const struct message *request, pid_t 
 		return -1;
 	}
 	const int theirs[] = {streams[IN][1], streams[OUT][0], streams[ERR][0], streams[EXIT][0]};
-	const int inner[] = {streams[IN][0], streams[OUT][1], streams[ERR][1]};
 	for (int i = OUT; many_ids() && i <= ERR; i++) /* so that /dev/stdout can be opened */
 		if (fchown(streams[i][1], user.uid, user.gid)) {
 			/* It then cannot be: no reason to refuse the program. */
 		}
 	*pid = fork();
 	if (*pid == 0)
-		child(plan, request, &user, inner);
+		child(plan, request, &user, streams);
 	if (*pid > 0) {
 		send_number(plan->control, "pid", *pid, theirs, STREAMS);
 		int exit_write = streams[EXIT][1];

@@ -92,7 +92,7 @@ static int pack_tool(char **arguments) {
 	int parent = open(slash == path ? "/" : slash ? (*slash = 0, path) : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent < 0 || faccessat(parent, *base ? base : ".", F_OK, AT_SYMLINK_NOFOLLOW))
 		return give_up(arguments[0]);
-	if (pack(parent, *base ? base : ".", *base ? base : ".", 1) || pack_end(1))
+	if (pack(parent, *base ? base : ".", *base ? base : ".", 1, false) || pack_end(1))
 		return give_up(arguments[0]);
 	return 0;
 }
@@ -104,14 +104,14 @@ static int unpack_tool(char **arguments) {
 	if (directory < 0)
 		return give_up(arguments[0]);
 	const char *complaint = unpack(0, directory, &rules);
-	return complaint ? refuse("the archive was refused", complaint, EINVAL) : 0;
+	return complaint ? refuse("the archive was refused", complaint, errno) : 0;
 }
 
 /* All that the sandbox has written, for a fork. */
 static int export_tool(const struct plan *plan, int count) {
 	static const char *const names[] = WRITTEN;
 	for (int i = 0; i < count; i++)
-		if (pack(plan->written[i], ".", names[i], 1))
+		if (pack(plan->written[i], ".", names[i], 1, true))
 			return give_up(names[i]);
 	return pack_end(1) ? give_up("export") : 0;
 }

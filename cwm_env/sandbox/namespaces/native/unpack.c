@@ -25,6 +25,12 @@ struct entry {
 };
 
 static struct entry entry;
+static int failed_with; /* the error behind a complaint: EINVAL where the archive itself is to blame */
+
+static const char *system_error(void) {
+	failed_with = errno;
+	return strerror(failed_with);
+}
 
 static unsigned long long number_of(const char *text, size_t size) {
 	unsigned long long value = 0;
@@ -215,7 +221,7 @@ static bool copy_data(int in, int out, unsigned long long size, off_t at) {
 static const char *make_file(int in, int parent, const char *base) {
 	int file = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (file < 0)
-		return strerror(errno);
+		return system_error();
 	bool good = true;
 	unsigned long long left = entry.size;
 	for (const char *map = entry.map; good && map && *map;) {
@@ -232,9 +238,10 @@ static const char *make_file(int in, int parent, const char *base) {
 		good = copy_data(in, file, left, 0), left = 0;
 	if (good && entry.map)
 		good = !ftruncate(file, (off_t)entry.whole);
-	int code = errno;
+	if (!good)
+		system_error();
 	close(file);
-	return !good ? strerror(code) : left || !skip(in, padding(entry.size)) ? "the archive ends too early" : NULL;
+	return !good ? strerror(failed_with) : left || !skip(in, padding(entry.size)) ? "the archive ends too early" : NULL;
 }
 
 static void set_attributes_of(int parent, const char *base) {
@@ -266,9 +273,9 @@ static const char *dress(int parent, const char *base, const struct unpack_rules
 	gid_t gid = rules->trusted ? (gid_t)number_of(h->gid, sizeof h->gid) : rules->gid;
 	struct timespec times[2] = {{0, UTIME_OMIT}, {(time_t)entry.mtime, 0}};
 	if (many_ids() && fchownat(parent, base, uid, gid, AT_SYMLINK_NOFOLLOW))
-		return strerror(errno);
+		return system_error();
 	if (h->type != '2' && fchmodat(parent, base, mode, 0))
-		return strerror(errno);
+		return system_error();
 	if (rules->trusted)
 		set_attributes_of(parent, base);
 	utimensat(parent, base, times, AT_SYMLINK_NOFOLLOW);
@@ -281,10 +288,10 @@ static const char *make_hard_link(int directory, int parent, const char *base) {
 		return "a hard link leads out of the directory";
 	int target = open_parent(directory, entry.link, &target_base);
 	if (target < 0)
-		return strerror(errno);
+		return system_error();
 	int failed = linkat(target, target_base, parent, base, 0);
 	close(target);
-	return failed ? strerror(errno) : NULL;
+	return failed ? system_error() : NULL;
 }
 
 static const char *make_entry(int in, int directory, int parent, const char *base, const struct unpack_rules *rules) {
@@ -294,7 +301,7 @@ static const char *make_entry(int in, int directory, int parent, const char *bas
 	bool whiteout = h->type == '3' && !number_of(h->major, sizeof h->major) && !number_of(h->minor, sizeof h->minor);
 	if (there && !(h->type == '5' && S_ISDIR(status.st_mode)) &&
 	    unlinkat(parent, base, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0))
-		return strerror(errno);
+		return system_error();
 	const char *complaint;
 	int failed = 0;
 	switch (h->type) {
@@ -316,15 +323,15 @@ static const char *make_entry(int in, int directory, int parent, const char *bas
 		break;
 	case '3':
 		if (whiteout && rules->trusted)
-			return mknodat(parent, base, S_IFCHR, 0) ? strerror(errno) : NULL;
+			return mknodat(parent, base, S_IFCHR, 0) ? system_error() : NULL;
 		/* fall through */
 	default:
 		return "it holds a device";
 	}
-	return failed ? strerror(errno) : dress(parent, base, rules);
+	return failed ? system_error() : dress(parent, base, rules);
 }
 
-const char *unpack(int in, int directory, const struct unpack_rules *rules) {
+static const char *unpack_all(int in, int directory, const struct unpack_rules *rules) {
 	unsigned long long bytes = 0;
 	long long entries = 0;
 	for (bool more = true;;) {
@@ -339,10 +346,17 @@ const char *unpack(int in, int directory, const struct unpack_rules *rules) {
 		if (!*entry.name)
 			continue;
 		int parent = open_parent(directory, entry.name, &base);
-		complaint = parent < 0 ? strerror(errno) : make_entry(in, directory, parent, base, rules);
+		complaint = parent < 0 ? system_error() : make_entry(in, directory, parent, base, rules);
 		if (parent >= 0)
 			close(parent);
 		if (complaint)
 			return complaint;
 	}
+}
+
+const char *unpack(int in, int directory, const struct unpack_rules *rules) {
+	failed_with = EINVAL;
+	const char *complaint = unpack_all(in, directory, rules);
+	errno = failed_with;
+	return complaint;
 }

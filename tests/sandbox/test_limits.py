@@ -1,0 +1,135 @@
+"""Each limit holds, and is told when it was hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.cgroups import Cgroups
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
+from cwm_env.types import Image, Limits
+from tests.sandbox.tools import needs_python, python, said, shell
+
+SMALL = Limits(cpus=0.5, memory=96 << 20, processes=24, disk=8 << 20)
+HOG = "import os\nkept = []\nwhile True: kept.append(os.urandom(1 << 20))"
+
+
+@pytest.fixture(params=["found", "none"])
+def limited(request: pytest.FixtureRequest, backend: NamespacesBackend) -> Iterator[NamespacesBackend]:
+    """A backend with the control groups of this machine, and one that has to do without."""
+    if request.param == "found":
+        if not backend.cgroups.homes:
+            pytest.skip("no control groups can be used here")
+        yield backend
+    else:
+        without = NamespacesBackend(cgroups=Cgroups("none"))
+        yield without
+        without.close()
+
+
+@pytest.fixture
+def small(limited: NamespacesBackend, image: Image) -> Iterator[Sandbox]:
+    """A sandbox with tight limits."""
+    made = limited.create(image, SMALL)
+    yield made
+    made.close()
+
+
+@needs_python
+def test_a_memory_hog_is_stopped_and_the_shell_that_started_it_goes_on(small: Sandbox) -> None:
+    before = small.usage()
+    done = shell(small, f"/usr/bin/python3 -c '{HOG}' 2>/dev/null; echo $?; echo alive")
+    code, alive = said(done).split("\n")
+    assert alive == "alive"
+    after = small.usage()
+    if after.memory_kills is None:
+        assert code == "1"  # it met MemoryError
+    else:
+        assert code == "137" and "memory" in after.hit_since(before)
+        assert after.memory_peak and after.memory_peak > SMALL.memory
+
+
+@needs_python
+def test_no_more_processes_than_allowed_are_alive(small: Sandbox) -> None:
+    script = """
+import os, time
+alive = 0
+try:
+    while True:
+        if os.fork() == 0: time.sleep(60)
+        alive += 1
+except OSError as error: print(error.errno, alive)
+"""
+    before = small.usage()
+    code, alive = said(python(small, script)).split()
+    assert code == "11" and SMALL.processes - 4 <= int(alive) <= SMALL.processes
+    after = small.usage()
+    if after.processes_refused is not None:
+        assert "processes" in after.hit_since(before)
+    assert small.kill_processes() >= int(alive)
+    assert said(shell(small, "echo room again")) == "room again"
+
+
+def test_a_full_disk_is_noticed_inside_and_told(small: Sandbox) -> None:
+    done = shell(small, "head -c 100M /dev/zero > /tmp/a; head -c 100M /dev/zero > /dev/shm/b; stat -c %s /tmp/a")
+    assert done.stderr.count(b"No space left on device") == 2
+    assert int(done.stdout) <= SMALL.disk
+    usage = small.usage()
+    assert "disk" in usage.hit_since(usage) and usage.disk_used <= SMALL.disk
+    shell(small, "rm /tmp/a")
+    usage = small.usage()
+    assert "disk" not in usage.hit_since(usage)
+
+
+def test_inodes_run_out_inside_only(small: Sandbox) -> None:
+    done = shell(small, "cd /tmp; i=0; while : > f$((++i)); do :; done 2>&1 | tail -1; ls | wc -l")
+    assert b"No space left on device" in done.stdout
+    usage = small.usage()
+    assert usage.inodes_free == 0 and "inodes" in usage.hit_since(usage)
+
+
+def test_open_files_run_out_inside_only(small: Sandbox, backend: NamespacesBackend, image: Image) -> None:
+    done = shell(small, 'ulimit -n 64; for i in {10..80}; do eval "exec $i</dev/null" || break; done; echo $i')
+    assert b"Too many open files" in done.stderr or b"Bad file descriptor" in done.stderr
+    assert said(shell(small, "echo fine")) == "fine"
+
+
+def test_cpu_time_is_counted(small: Sandbox) -> None:
+    before = small.usage()
+    shell(small, "for ((i = 0; i < 200000; i++)); do :; done")
+    after = small.usage()
+    assert after.cpu_seconds is not None and before.cpu_seconds is not None
+    assert after.cpu_seconds - before.cpu_seconds > 0.05
+
+
+def test_the_cpu_quota_holds_and_is_told(backend: NamespacesBackend, image: Image) -> None:
+    if "cpu" not in backend.cgroups.homes:
+        pytest.skip("no control group limits the CPU here")
+    sandbox = backend.create(image, replace(SMALL, cpus=0.25))
+    try:
+        before = sandbox.usage()
+        shell(sandbox, "timeout 1 bash -c 'while :; do :; done' & timeout 1 bash -c 'while :; do :; done'; wait")
+        after = sandbox.usage()
+        assert "cpus" in after.hit_since(before)
+        assert after.cpu_seconds is not None and after.cpu_seconds < 0.7
+    finally:
+        sandbox.close()
+
+
+def test_info_says_what_is_enforced_and_what_is_not(backend: NamespacesBackend) -> None:
+    without = NamespacesBackend(cgroups=Cgroups("none"))
+    assert without.info()["cpus"] == "not enforced"
+    assert "each process" in without.info()["memory"]
+    assert set(without.info()) == set(backend.info())
+    for limit, controller in (("memory", "memory"), ("cpus", "cpu"), ("processes", "pids")):
+        assert backend.info()[limit].startswith("cgroup") == (controller in backend.cgroups.homes)
+
+
+def test_nothing_was_hit_by_a_sandbox_that_did_nothing(small: Sandbox) -> None:
+    before = small.usage()
+    assert said(shell(small, "true; echo done")) == "done"
+    hit = small.usage().hit_since(before)
+    assert set(hit) <= {"cpus"}
