@@ -51,9 +51,9 @@ class CommandResult:
     screen: str | None = None
     """In a terminal: what it shows, its lines without the blanks at their ends."""
     cpu_time: float | None = field(default=None, compare=False)
-    """CPU seconds that the shell and what it waited for used; None if unknown, as it is for short commands."""
+    """CPU seconds that the sandbox used meanwhile; None if unknown, as it is for short commands."""
     peak_memory: int | None = field(default=None, compare=False)
-    """The most memory, in bytes, that the sandbox used during the command; None if unknown."""
+    """The most memory, in bytes, that the sandbox has used up to the command's end; None if unknown."""
     killed_for_memory: bool | None = None
     """Whether a process was killed because memory was full; None if unknown."""
 

@@ -9,12 +9,13 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.base import Sandbox, Usage
 from cwm_env.session import spool
 from cwm_env.session.output import Output
-from cwm_env.session.protocol import ARGV, Done, Jobs, ShellProtocol, State, Usage
+from cwm_env.session.protocol import ARGV, Done, Jobs, ShellProtocol, State
 from cwm_env.session.shell import Call, LiveText, Shell, Steps, Wait, Watcher
 from cwm_env.types import CommandResult
 
@@ -25,12 +26,18 @@ _START_SECONDS = 20.0
 _PRIVATE_SECONDS = 5.0  # for what the session itself asks of bash
 # From the limit to the next prompt a second may pass: three waits, and what killing and starting take.
 _ANSWER_SECONDS = 0.1
-# The shell's state is taken before a text that may end or hurt it, after a pause for thought, and where neither is
-# seen, when the last is this old; where taking it is slow, at most one part in so many of the time goes into it.
-_RISKY = re.compile(
-    rb"\b(exit|exec|kill|pkill|killall|set|trap|logout|return|source|eval|ulimit)\b|(^|[;&|\s])\.\s|\(\s*\)\s*\{"
+# The shell's state is taken before a text that may end or hurt it, after one that may have changed it, after a pause
+# for thought, and where none of these is seen, when the last is this old. Where taking it is slow, the last two take at
+# most one part in so many of the time.
+_RISKY = re.compile(rb"\b(exit|exec|kill|pkill|killall|set|trap|logout|return|source|eval|ulimit)\b|(^|[;&|\s])\.\s|&")
+_CHANGES = re.compile(
+    rb"=|\(\s*\)|\(\(|(^|[;&|\s])\.\s|"
+    rb"\b(alias|declare|disown|enable|eval|export|for|function|getopts|hash|let|mapfile|printf\s+-v|pushd|popd|read|readarray|"
+    rb"readonly|set|shopt|source|trap|typeset|ulimit|umask|unalias|unset)\b"
 )
 _PAUSE, _STATE_AGE, _STATE_SHARE = 0.02, 2.0, 100
+_LONG = 0.1  # what was used is asked for after a command as long as this, or one that may have been killed for memory
+_KILLED = 137
 _NO_JOBS: tuple[str, ...] = ()
 _LONG = 0.1  # CPU time is asked for after a command as long as this
 
@@ -58,10 +65,11 @@ class SessionCore:
         self._flagged = False
         self._state = State(b"")
         self._state_due = self._state_earliest = 0.0
-        self._files = 0
+        self._files = self._first_pid = 0
         self._idle_since = 0.0
         self._unmeasured = 0.0
-        self._cpu_before: float | None = None
+        self._usage: Usage | None = None
+        self._changed = False
         self._hurried = False
         self._command_wait: Wait | None = None
         self._midway = False
@@ -75,6 +83,7 @@ class SessionCore:
         settings = self._settings
         spawn = Call(lambda: self._sandbox.spawn(list(ARGV), env=settings.env, cwd=self.cwd, user=settings.user))
         process = yield spawn
+        self._first_pid = self._first_pid or process.pid
         shell = self._shell = Shell(process, ShellProtocol(settings.flag_file), self._watcher)
         said = Output(4096)
         done = yield from shell.exchange(shell.protocol.start(), said, _within(_START_SECONDS))
@@ -82,7 +91,6 @@ class SessionCore:
             self.forget()
             raise SandboxError(f"bash did not start: {said.text()[0].strip() or shell.protocol.noise}")
         self.cwd, self._flagged = done.cwd, self._flagged or done.flagged
-        self._cpu_before, self._unmeasured = None, 0.0
 
     def run(self, command: str, timeout: float | None = None, *, live: bool = False) -> Steps[CommandResult]:
         """Run one command; with ``live`` its output is handed out in ``Chunk`` as it comes.
@@ -117,7 +125,7 @@ class SessionCore:
                 exit_code, self.cwd, self._flagged = done.exit_code, done.cwd, done.flagged
             self._midway = False
             duration = time.perf_counter() - started
-            cpu_time = None if restarted else (yield from self._cpu_time(duration, late))
+            used = yield from self._used(duration, exit_code)
             shown, missing = output.text()
             file = (yield from self._keep_file(output)) if missing else None
         finally:
@@ -135,7 +143,7 @@ class SessionCore:
             late_output=late.text()[0] if late.total else "",
             output_file=file,
             surviving_jobs=jobs,
-            cpu_time=cpu_time,
+            **used,
         )
 
     @property
@@ -174,11 +182,12 @@ class SessionCore:
         return True
 
     def _prepare(self, text: bytes, late: Output) -> Steps[None]:
-        """Take a snapshot of the shell, and of the CPU time that it has used, if it is time to."""
+        """Take a snapshot of the shell if it is time to, and see what the sandbox has used so far."""
         shell, now = self._shell, time.monotonic()
         assert shell is not None
         due = now >= self._state_due or (now >= self._state_earliest and now - self._idle_since >= _PAUSE)
-        if not due and not _RISKY.search(text):
+        changed, self._changed = self._changed, _CHANGES.search(text) is not None
+        if not (due or changed or _RISKY.search(text)):
             return
         shell.taken = None
         done = yield from shell.exchange(shell.protocol.snapshot(), late, _within(_PRIVATE_SECONDS))
@@ -187,24 +196,26 @@ class SessionCore:
         taken = time.monotonic()
         self._state_earliest = taken + (taken - now) * _STATE_SHARE
         self._state_due = max(taken + _STATE_AGE, self._state_earliest)
-        self._note_usage()
+        if due:
+            yield from self._measure()
 
-    def _cpu_time(self, duration: float, late: Output) -> Steps[float | None]:
-        """CPU seconds of the command that has just ended; None where it was too short to ask, or what came before."""
-        shell, before = self._shell, self._cpu_before
-        assert shell is not None
-        self._unmeasured += duration
-        if duration < _LONG:
-            return None
+    def _measure(self) -> Steps[None]:
+        self._usage, self._unmeasured = (yield Call(self._sandbox.usage)), 0.0
+
+    def _used(self, duration: float, exit_code: int) -> Steps[dict[str, Any]]:
+        """What the command that has just ended has used, as fields of its result; none where it was too short."""
+        before, self._unmeasured = self._usage, self._unmeasured + duration
+        if before is None or (duration < _LONG and exit_code != _KILLED):
+            return {}
         known = self._unmeasured - duration < _LONG / 10
-        yield from shell.exchange(shell.protocol.usage(), late, _within(_PRIVATE_SECONDS))
-        self._note_usage()
-        return None if before is None or not known or self._cpu_before is None else round(self._cpu_before - before, 2)
-
-    def _note_usage(self) -> None:
-        assert self._shell is not None
-        usage: Usage | None = self._shell.usage
-        self._cpu_before, self._unmeasured = usage.cpu_time if usage else None, 0.0
+        yield from self._measure()
+        now: Usage = self._usage
+        used = {"peak_memory": now.memory_peak}
+        if known and now.cpu_seconds is not None and before.cpu_seconds is not None:
+            used["cpu_time"] = round(now.cpu_seconds - before.cpu_seconds, 3)
+        if now.memory_kills is not None and before.memory_kills is not None:
+            used["killed_for_memory"] = now.memory_kills > before.memory_kills
+        return used
 
     def _stop_command(self, output: Output, boot: float) -> Steps[Done | None]:
         """Bring bash back to its prompt: SIGINT, then kill what the command started. None if it does not come."""
@@ -268,8 +279,8 @@ class SessionCore:
         if output.spooled is None:
             return None
         self._files += 1
-        settings, number, file = self._settings, self._files, output.spooled
-        path: str | None = yield Call(lambda: spool.deliver(self._sandbox, file, number, settings.env, settings.user))
+        shell, number, file = self._first_pid, self._files, output.spooled
+        path: str | None = yield Call(lambda: spool.deliver(self._sandbox, file, shell, number, self._settings.user))
         return path
 
 

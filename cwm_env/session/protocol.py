@@ -75,18 +75,15 @@ _SNAPSHOT = (
     rb"builtin printf '\0S%s\n' @NONCE@; builtin declare -p; builtin declare -f; builtin declare -F; "
     rb"builtin alias -p; builtin umask -p; builtin shopt -p; builtin set +o; builtin trap -p"
 )
-# What the shell and all that it has waited for used so far: fields 14 to 17 of proc_pid_stat(5).
-_USAGE = rb"IFS= builtin read -r __cwm_c </proc/$$/stat && builtin printf '\0U%s %s\0' @NONCE@ \"${__cwm_c##*) }\""
 # Of the processes in the session (setsid) of a shell that died, those that live; for a shell with nothing set yet.
 _JOBS = (
     rb"builtin printf '\0J%s\n' @NONCE@; for __cwm_p in /proc/[0-9]*; do "
     rb"IFS= builtin read -r __cwm_l <$__cwm_p/stat || continue; __cwm_f=(${__cwm_l##*) }); "
     rb"[[ ${__cwm_f[3]} == @SESSION@ && ${__cwm_f[0]} != [ZX] ]] || continue; "
     rb"builtin mapfile -d '' -t __cwm_f <$__cwm_p/cmdline && "
-    rb"builtin printf '%s %s\n' ${__cwm_p#/proc/} \"${__cwm_f[*]}\"; "
+    rb'''builtin printf "%s %s\n" ${__cwm_p#/proc/} "${__cwm_f[*]}"; '''
     rb"done; builtin printf '\0'; unset __cwm_p __cwm_l __cwm_f"
 )
-_TICKS = 100  # per second, whatever the machine: the kernel's interface to programs
 # The loop's own variables; bash's own that cannot be set are refused by the new bash, without harm.
 _OWN = re.compile(rb"^declare -\S+ __cwm_\w+(?:=.*)?$\n?", re.MULTILINE)
 _PLAIN_FUNCTION = re.compile(rb"^declare -f (?:\w\S*)$\n?", re.MULTILINE)
@@ -115,14 +112,6 @@ class Fallen:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What the shell and all that it has waited for have used since it began."""
-
-    cpu_time: float
-    """Seconds, in steps of 10 ms."""
-
-
-@dataclass(frozen=True, slots=True)
 class Jobs:
     """What an earlier shell started and left."""
 
@@ -130,7 +119,7 @@ class Jobs:
     """``PID COMMAND``, one each."""
 
 
-Event = Done | State | Fallen | Usage | Jobs
+Event = Done | State | Fallen | Jobs
 
 
 class ShellProtocol:
@@ -163,14 +152,9 @@ class ShellProtocol:
         return request
 
     def snapshot(self) -> bytes:
-        """Ask for a ``Usage`` and a ``State``; ``Done`` follows them."""
+        """Ask for a ``State``; ``Done`` follows it."""
         nonce = _new_nonce()
-        return self._request((_USAGE + b"; " + _SNAPSHOT).replace(b"@NONCE@", nonce), b"V", nonce)
-
-    def usage(self) -> bytes:
-        """Ask for a ``Usage``; ``Done`` follows it."""
-        nonce = _new_nonce()
-        return self._request(_USAGE.replace(b"@NONCE@", nonce), b"V", nonce)
+        return self._request(_SNAPSHOT.replace(b"@NONCE@", nonce), b"V", nonce)
 
     def jobs(self, shell: int) -> bytes:
         """Ask a new bash for the ``Jobs`` of the one whose process id was ``shell``; ``Done`` follows."""
@@ -231,8 +215,6 @@ class ShellProtocol:
         kind, content = chunk[:1], chunk[_NONCE + 1 :]
         if kind == b"S":
             return State(_PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", content)))
-        if kind == b"U":
-            return _usage(content.split())
         if kind == b"J":
             return Jobs(tuple(content.decode("utf-8", "replace").split("\n")[1:-1]))
         return None
@@ -246,11 +228,6 @@ class ShellProtocol:
             self._status = exit_code
         self._errexit = b"e" in parts[3]
         return Done(exit_code, parts[4].decode("utf-8", "surrogateescape"), parts[2] == b"0")
-
-
-def _usage(fields: list[bytes]) -> Usage | None:
-    ticks = fields[11:15]  # the first here is the third of the file
-    return Usage(sum(map(int, ticks)) / _TICKS) if len(ticks) == 4 and all(map(bytes.isdigit, ticks)) else None
 
 
 def _new_nonce() -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from cwm_env.sandbox.base import Process
 from cwm_env.session.output import Output
-from cwm_env.session.protocol import Done, Fallen, Jobs, ShellProtocol, State, Usage
+from cwm_env.session.protocol import Done, Fallen, Jobs, ShellProtocol, State
 
 _LARGE_PIPE = 1 << 20  # what a flood gets, so that bash and the host change places less often
 
@@ -79,7 +79,6 @@ class Shell:
         for descriptor in (process.stdout, process.exited):
             self._now.register(descriptor, select.POLLIN)
         self.taken: State | None = None
-        self.usage: Usage | None = None
         self.jobs: Jobs | None = None
         self.lost = False
         """Whether bash has died under the last exchange."""
@@ -168,8 +167,6 @@ class Shell:
                 done = event
             elif isinstance(event, State):
                 self.taken = event
-            elif isinstance(event, Usage):
-                self.usage = event
             elif isinstance(event, Jobs):
                 self.jobs = event
             elif isinstance(event, Fallen):

@@ -6,28 +6,27 @@ programs see, for the sake of the few that flood.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
 from typing import IO
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.sandbox.run import run
 
-DIRECTORY = "/tmp/.cwm-output"  # noqa: S108 - in the sandbox, written with the rights of its own user
-"""Where the files lie in the sandbox."""
 KEPT = 4
-"""How many of a session are kept; the oldest is removed for the next."""
+"""How many files a session keeps; the oldest makes room for the next."""
 
-_WRITE = 'umask 077; mkdir -p "$0" && rm -f "$0/$2" && cat >"$0/$1"'
-_SECONDS = 10.0
+_PIECE = 1 << 20
 
 
-def deliver(sandbox: Sandbox, file: IO[bytes], number: int, env: Mapping[str, str] | None, user: str) -> str | None:
-    """Write ``file`` into the sandbox as the output with this ``number``; its path there, or None if it cannot be."""
+def deliver(sandbox: Sandbox, file: IO[bytes], session: int, number: int, user: str) -> str | None:
+    """Write ``file`` into the sandbox as the output ``number`` of a session; its path there, or None if it cannot be.
+
+    Args:
+        session: tells apart the sessions of one sandbox.
+    """
+    path = f"/tmp/.output-{session}-{number % KEPT}"  # noqa: S108 - in the sandbox, with the rights of its own user
     file.seek(0)
-    argv = ["bash", "-c", _WRITE, DIRECTORY, str(number), str(number - KEPT)]
-    with contextlib.suppress(SandboxError, TimeoutError):
-        if run(sandbox, argv, env=env, user=user, input=file.read(), timeout=_SECONDS).exit_code == 0:
-            return f"{DIRECTORY}/{number}"
-    return None
+    try:
+        sandbox.write_file(path, iter(lambda: file.read(_PIECE), b""), mode=0o600, user=user)
+    except (OSError, SandboxError):
+        return None
+    return path

@@ -236,7 +236,7 @@ CASES = [
     _stop("a pipeline", "sleep 99 | sleep 99"),
     _stop("a substitution", "echo $(sleep 99)"),
     _stop("new sessions", "setsid sleep 99 & setsid sh -c 'setsid sleep 98 & sleep 97' & sleep 99"),
-    _stop("a stopped shell", "kill -STOP $$"),
+    _stop("a stopped shell", "kill -STOP $$", Expect("partial\n", 124, timed_out=True, restarted=None)),
     _stop("another program in the shell's place", "exec sleep inf", _STOPPED_AND_REPLACED),
     _stop("a changed PROMPT_COMMAND", "PROMPT_COMMAND='echo x'; sleep 99"),
     _stop("what would come after it", "sleep 99; echo not this", Expect("partial\n", 124, timed_out=True)),
