@@ -64,11 +64,11 @@ def prepare(clone: Sandbox, known: Pristine, image: Image, tests: HiddenTests, o
         entries[_relative(path)] = Change(_relative(path), "file", 0o644, data)
     taken = {canaries.last_part(name) for name in (*tests.fail_to_pass, *tests.pass_to_pass)}
     names: list[str] = []
-    for path, repeats in modules.items():
+    for path, copied in modules.items():
         entry = entries.get(_relative(path))
         if entry is not None and entry.kind == "file":
-            several = path.startswith("/tests/") or bool(repeats)
-            planted = canaries.plant(entry.data, runner=tests.runner, taken=taken, repeats=repeats, several=several)
+            several = path.startswith("/tests/") or bool(copied)
+            planted = canaries.plant(entry.data, runner=tests.runner, taken=taken, copied=copied, several=several)
             entries[entry.path] = replace(entry, data=planted.source)
             names += planted.names
     ours = (
@@ -130,7 +130,8 @@ def _modules(tests: HiddenTests, entries: Mapping[bytes, Change]) -> dict[str, f
         return {}
     if tests.runner == "unittest":
         # Ids are dotted there, and say nothing of files: every module that is brought and holds a test case.
-        return {"/" + text(path): frozenset() for path, entry in entries.items() if _is_unittest(path, entry.data)}
+        fixed = frozenset(map(canaries.last_part, tests.fail_to_pass))
+        return {"/" + text(path): fixed for path, entry in entries.items() if _is_unittest(path, entry.data)}
     to_pass = frozenset(tests.fail_to_pass)
     found: dict[str, set[str]] = {}
     for name in expected:

@@ -7,7 +7,7 @@ import math
 import secrets
 from dataclasses import dataclass
 
-from cwm_env.grading import reports
+from cwm_env.grading import canaries, reports
 from cwm_env.grading.hidden import HOME, Hidden
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.run import Completed, run
@@ -118,7 +118,8 @@ def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidd
     )
     report = reports.read_channel(done.stderr, nonce)
     overflowed = len(done.stderr) >= _RESULTS
-    return Ran(report, done.exit_code, _tail(done.stdout), overflowed=overflowed, canaries=hidden.canaries)
+    output = canaries.hide(_tail(done.stdout), hidden.canaries)
+    return Ran(report, done.exit_code, output, overflowed=overflowed, canaries=hidden.canaries)
 
 
 def _run_harness(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
