@@ -84,8 +84,14 @@ class Monitor:
         return None
 
     def _throw(self, code: Any, offset: int, error: BaseException) -> None:
-        if self._recorder.on and self._recorder.code(code) is not None:
-            self._start(code, offset)
+        """A frame goes on with an exception: ``throw`` or ``close`` of a generator."""
+        recorder = self._recorder
+        try:
+            known = recorder.code(code) if recorder.on else None
+            if known is not None:
+                recorder.thread().admit(_getframe(1), known)
+        except Exception:
+            recorder.fail()
 
     def _return(self, code: Any, offset: int, value: Any) -> None:
         """A frame returns or yields."""
