@@ -221,7 +221,9 @@ class Resolver:
             new = {}
             for name, text in frame.locals.items():
                 if text == SAME and name not in known:
-                    raise FormatError(f"{name} is {SAME!r} but no frame of its call shows it", self._count, unit="frame")
+                    raise FormatError(
+                        f"{name} is {SAME!r} but no frame of its call shows it", self._count, unit="frame"
+                    )
                 new[name] = known[name] if text == SAME else text
             self.stack[-1] = known = new
         if frame.kind == "return":

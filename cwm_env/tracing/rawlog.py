@@ -58,7 +58,7 @@ class RawTrace:
     codes: dict[int, CodeObject] = field(default_factory=dict)
     """The code objects that its calls are of."""
     status: str | None = None
-    """None while it goes on; empty at its end; else why it was cut: events, bytes, lost."""
+    """None while it goes on; empty at its end; else why it was cut: events, bytes, lost, time, killed, exit."""
     stack: list[CodeObject] = field(default_factory=list)
 
 
@@ -104,7 +104,8 @@ class LogReader:
     def finish(self) -> Ending:
         """After the last piece: traces that are still open are cut. Returns what the process left."""
         for trace in list(self._open.values()):
-            self._close(trace, "killed" if self.ending.exit_code is None or self.ending.exit_code > 128 else "lost")
+            code = self.ending.exit_code
+            self._close(trace, "time" if code is None else "killed" if code > 128 else "exit")
         return self.ending
 
     def _line(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -24,6 +25,7 @@ _WHY = {
     "bytes": "its trace grew too large",
     "lost": "the recording was lost on the way: the program set a trace function, or used up its stack",
     "killed": "its process was killed",
+    "exit": "its process ended at once, past every handler",
 }
 
 
@@ -120,8 +122,6 @@ def _record(
         why = ending.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise Refused("entry", why or "the entry was never called")
     status = traces[main].status or ""
-    if status in ("killed", "lost") and ending.exit_code is None:
-        status = "time"
     if status:
         raise Refused(status, f"{_WHY.get(status, status)} ({len(made[main].frames)} frames were recorded)")
     others = tuple(made[:main] + made[main + 1 :])
@@ -167,10 +167,8 @@ def _here(request: dict[str, Any]) -> tuple[list[RawTrace], Ending]:
 
 
 def _quietly(run: Callable[[], int]) -> None:
-    try:
+    with contextlib.suppress(SystemExit):  # the program's own way to end
         run()
-    except SystemExit:
-        pass  # the program's own way to end
 
 
 def _restore(name: str, module: Any) -> None:

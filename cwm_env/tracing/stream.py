@@ -18,7 +18,11 @@ from cwm_env.tracing.tracer import one_file
 from cwm_env.types import Image, Limits
 
 _CHUNK = 1 << 18
-_ENV = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+_ENV = {
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ DEBUGGER_TOKENS: Final[dict[str, int]] = {
 }
 """The neural debugger's further tokens. Nobody published their ids: these are the next that are free."""
 
+_BEFORE_SOURCE = (CONTEXT, ACTION, "<|src_sep|>", "<|breakpoint|>", "<|inv_breakpoint|>")
 _ALL = TOKENS | DEBUGGER_TOKENS
 _NAMES = "|".join(re.escape(token[2:-2]) for token in _ALL)
 _SPECIAL = re.compile(rf"<\|(?:{_NAMES})\|>")
@@ -105,11 +106,13 @@ def encode(text: str, tokenize: Callable[[str], Sequence[int]]) -> list[int]:
         tokenize: turns ordinary text into ids; it never sees a special token, and must not make one.
     """
     ids: list[int] = []
+    raw = True  # where text is source, not JSON
     for part, _ in split(text):
         if part in _ALL:
             ids.append(_ALL[part])
+            raw = part in _BEFORE_SOURCE
         else:
-            ids.extend(tokenize(unescape(part)))
+            ids.extend(tokenize(unescape(part) if raw else part))
     return ids
 
 
@@ -117,7 +120,7 @@ def decode(ids: Sequence[int], detokenize: Callable[[Sequence[int]], str]) -> st
     """The text of token ids: the reverse of ``encode``."""
     parts: list[str] = []
     run: list[int] = []
-    raw = True  # where text is source, not JSON
+    raw = True
     for number in ids:
         if number not in _TEXT_OF:
             run.append(number)
@@ -127,13 +130,10 @@ def decode(ids: Sequence[int], detokenize: Callable[[Sequence[int]], str]) -> st
             run = []
         token = _TEXT_OF[number]
         parts.append(token)
-        raw = token in (CONTEXT, ACTION) or token in _RAW_AFTER
+        raw = token in _BEFORE_SOURCE
     if run:
         parts.append(_written(detokenize(run), raw))
     return "".join(parts)
-
-
-_RAW_AFTER = ("<|src_sep|>", "<|breakpoint|>", "<|inv_breakpoint|>")
 
 
 def _written(text: str, raw: bool) -> str:

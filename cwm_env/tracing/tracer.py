@@ -11,26 +11,29 @@ import sys
 from functools import cache
 from pathlib import Path
 
-_PARTS = ("types_of", "simple_repr", "values", "activation", "sources", "recorder", "settrace", "monitor", "modes")
-_LAST = "runner"
-_LOADER = '''\
+_PACKAGE = "cwm_env.tracing.inside"
+_VALUES = ("types_of", "simple_repr", "known", "values")
+_PARTS = (*_VALUES, "activation", "sources", "recorder", "settrace", "monitor", "modes", "runner")
+"""In the order in which they need each other."""
+_LOADER = """\
 import sys
 from types import ModuleType
 package = sys.modules["cwm_tracer"] = ModuleType("cwm_tracer")
 package.__path__ = []
 for name, text in PARTS:
     module = sys.modules["cwm_tracer." + name] = ModuleType("cwm_tracer." + name)
-    module.__package__ = "cwm_tracer"
+    setattr(package, name, module)
     exec(compile(text, "<cwm_tracer/" + name + ".py>", "exec"), module.__dict__)
 module.main()
-'''
+"""
 
 
 @cache
 def one_file() -> str:
     """The text of the file: a program that reads a request on standard input (see ``inside/runner.py``)."""
     inside = Path(__file__).parent / "inside"
-    parts = [(name, (inside / f"{name}.py").read_text()) for name in (*_PARTS, _LAST)]
+    # Under a name of its own: the traced repository may be this one.
+    parts = [(name, (inside / f"{name}.py").read_text().replace(_PACKAGE, "cwm_tracer")) for name in _PARTS]
     return f"PARTS = {parts!r}\n{_LOADER}"
 
 

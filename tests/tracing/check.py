@@ -17,23 +17,24 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def load() -> Any:
-    """The tracer's one file, as a module, without the package around it: an old Python cannot import that."""
+    """The tracer without the package around it: an old Python cannot import that."""
     from types import ModuleType
 
-    inside = os.path.join(sys.path[1], "cwm_env", "tracing", "inside")
-    package = sys.modules["cwm_tracer"] = ModuleType("cwm_tracer")
-    package.__path__ = [inside]  # type: ignore[attr-defined]
-    import cwm_tracer.modes as modes  # type: ignore[import-not-found]
+    for name in ("cwm_env", "cwm_env.tracing"):
+        package = sys.modules[name] = ModuleType(name)
+        package.__path__ = [os.path.join(sys.path[1], *name.split("."))]
+    from cwm_env.tracing.inside import modes
 
     return modes
 
 
 def traced(modes: Any, engine: str, source: str, values: Dict[str, int]) -> List[Any]:
     """Events of the tracer, resolved, in the slow recorder's own form."""
-    recorder_module = sys.modules["cwm_tracer.recorder"]
+    recorder_module = sys.modules["cwm_env.tracing.inside.recorder"]
     file = tempfile.TemporaryFile()
-    request = {"mode": "function", "source": source, "file": "program.py", "module": "program", "roots": ["program.py"]}
-    request.update(entries=["program.py", "f", 0], engine=engine, **values)
+    request: Dict[str, Any] = {"mode": "function", "source": source, "file": "program.py"}
+    request.update({"module": "program", "roots": ["program.py"], "entries": ["program.py", "f", 0], "engine": engine})
+    request.update(values)
     recorder = recorder_module.Recorder(recorder_module.Policy(request), os.dup(file.fileno()))
     sys.stderr = open(os.devnull, "w")
     try:
@@ -47,7 +48,9 @@ def traced(modes: Any, engine: str, source: str, values: Dict[str, int]) -> List
 
 def resolve(log: str) -> List[Any]:
     """The log's events with every variable in full."""
-    names, stack, events = {}, [], []  # type: Dict[str, str], List[Any], List[Any]
+    names: Dict[str, str] = {}
+    stack: List[Any] = []
+    events: List[Any] = []
     for line in log.splitlines():
         kind, rest = line[0], line[1:].split("\t")
         if kind == "K":
@@ -69,23 +72,23 @@ def resolve(log: str) -> List[Any]:
 
 def main() -> None:
     modes = load()
-    import programs
-    import slow
+    import programs  # type: ignore[import-not-found]
+    import slow  # type: ignore[import-not-found]
 
-    values = sys.modules["cwm_tracer.values"]
+    values = sys.modules["cwm_env.tracing.inside.values"]
     engine, seeds = sys.argv[1], [int(seed) for seed in sys.argv[2:]]
     for seed in seeds:
         bounds = {} if seed % 3 else {"chars": 40, "items": 3, "depth": 2}
         source = programs.program(seed)
         ours = traced(modes, engine, source, bounds)
-        module = {"__name__": "program"}  # type: Dict[str, Any]
+        module: Dict[str, Any] = {"__name__": "program"}
         code = compile(source, "program.py", "exec")
         exec(code, module)
         sys.modules["program"] = sys.modules["slow"]
         full = slow.record(
             module["f"],
             lambda c: c.co_filename == "program.py",
-            lambda value: values.Renderer(**bounds).text(value),
+            lambda value, bounds=bounds: values.Renderer(**bounds).text(value),
             "f",
         )
         theirs = [list(event) for event in full]

@@ -3,7 +3,23 @@
 import random
 from typing import Any, List
 
-_VALUES = ("0", "1", "-7", "'a'", "'b\\n'", "1.5", "None", "True", "[]", "{}", "()", "b'x'", "2**70", "'..'", "'<|frame_sep|>'")
+_VALUES = (
+    "0",
+    "1",
+    "-7",
+    "'a'",
+    "'b\\n'",
+    "1.5",
+    "None",
+    "True",
+    "[]",
+    "{}",
+    "()",
+    "b'x'",
+    "2**70",
+    "'..'",
+    "'<|frame_sep|>'",
+)
 _KEYS = ("'k'", "1", "'..'", "None", "(1, 2)")
 
 
@@ -12,7 +28,7 @@ class Writer:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.lines = []  # type: List[str]
+        self.lines: List[str] = []
         self.depth = 0
 
     def put(self, indent: int, text: str) -> None:
@@ -34,7 +50,10 @@ class Writer:
             return "(" + "".join(part + ", " for part in inner) + ")"
         if kind == 7:
             return "{" + ", ".join("%s: %s" % (self.random.choice(_KEYS), part) for part in inner) + "}"
-        return "[%s for v in range(%d)]" % (self.random.choice(("v", "[v]", "(v, 1)", "str(v)")), self.random.randrange(4))
+        return "[%s for v in range(%d)]" % (
+            self.random.choice(("v", "[v]", "(v, 1)", "str(v)")),
+            self.random.randrange(4),
+        )
 
     def block(self, indent: int, size: int, loops: int = 0) -> None:
         for _ in range(size):
@@ -42,7 +61,16 @@ class Writer:
 
     def statement(self, indent: int, loops: int) -> None:
         pick: Any = self.random.choice
-        plain = [self._assign, self._assign, self._mutate, self._mutate, self._delete, self._nothing, self._call, self._unpack]
+        plain = [
+            self._assign,
+            self._assign,
+            self._mutate,
+            self._mutate,
+            self._delete,
+            self._nothing,
+            self._call,
+            self._unpack,
+        ]
         nested = [self._if, self._try, self._for, self._while, self._with] if indent < 4 else []
         pick(plain + nested)(indent, loops)
 
@@ -112,7 +140,7 @@ class Writer:
         self.block(indent + 1, self.random.randrange(1, 3), loops)
 
 
-_HELPERS = '''\
+_HELPERS = """\
 import functools
 count = [0]
 def h(x):
@@ -184,7 +212,7 @@ def deco(x, *, key=1):
         y = x
         z = [y]
     return Local.z
-'''
+"""
 
 
 def program(seed: int) -> str:

@@ -6,9 +6,11 @@ from typing import Any, Callable, Dict, List, Tuple
 Event = Tuple[str, int, str, Any]
 
 
-def record(run: Callable[[], Any], covers: Callable[[Any], bool], text: Callable[[Any], str], entry: str) -> List[Event]:
+def record(
+    run: Callable[[], Any], covers: Callable[[Any], bool], text: Callable[[Any], str], entry: str
+) -> List[Event]:
     """(kind, line, function, variables or value) of all that happens in the scope of the first call of ``entry``."""
-    events = []  # type: List[Event]
+    events: List[Event] = []
     depth = [0]
 
     def variables(frame: Any) -> Dict[str, str]:

@@ -6,13 +6,14 @@ program alive, and a weak reference or a finalizer would tell.
 
 from itertools import chain, compress
 from json.encoder import encode_basestring_ascii
-from operator import is_, is_not
+from operator import add, is_, is_not
 from typing import Any, Dict, List, Optional, Tuple
 
-from .values import ATOMS, Renderer
+from cwm_env.tracing.inside.values import ATOMS, Renderer
 
 _ROWS = frozenset([list, tuple])
 _NOTHING = object()  # is never a value, so that a variable that is looked up by identity always has "changed"
+_SMALL = 1 << 60
 _UNCHANGED = '".."'
 
 
@@ -25,29 +26,64 @@ def quote(text: str) -> str:
 class Activation:
     """What the frames of one activation have shown so far."""
 
-    __slots__ = ("code", "frame", "keys", "dots", "heads", "indices", "last", "texts", "kept", "unchanged", "renderer")
+    __slots__ = (
+        "around", "code", "dots", "frame", "heads", "indices", "kept", "keys", "last", "renderer", "texts", "unchanged"
+    )  # fmt: skip
 
     def __init__(self, code: Any, renderer: Renderer, frame: Any = None) -> None:
         """Begin an activation of a registered code object; ``frame`` is only for the recorder to compare with."""
         self.code, self.renderer, self.frame = code, renderer, frame
-        self.keys = []  # type: List[str]
+        self.keys: List[str] = []
+        self.around: Dict[int, Tuple[str, str]] = {}
+        self.last: List[Any] = []
+        self.texts: List[str] = []
+        self.kept: List[Any] = []
 
     def call(self, variables: Dict[str, Any]) -> str:
         """The variables in full, as a JSON object."""
-        self._show(variables)
-        return "{{{}}}".format(", ".join([head + text for head, text in zip(self.heads, self.texts)]))
+        self._name(list(variables))
+        size = len(self.keys)
+        self.last, self.texts, self.kept = [_NOTHING] * size, [""] * size, [None] * size
+        for i, value in enumerate(variables.values()):
+            self._changed(i, value)
+        return "{%s}" % ", ".join(map(add, self.heads, self.texts))
 
     def line(self, variables: Dict[str, Any]) -> str:
         """The variables as a JSON object, what did not change as ``".."``."""
         if list(variables) != self.keys:
             return self._renamed(variables)
-        changed = None  # type: Optional[List[str]]
+        first = -1
+        shown: Optional[List[str]] = None
         for value, last, i in zip(variables.values(), self.last, self.indices):
-            if value is not last and self._changed(i, value):
-                if changed is None:
-                    changed = self.dots[:]
-                changed[i] = self.heads[i] + self.texts[i]
-        return self.unchanged if changed is None else "{{{}}}".format(", ".join(changed))
+            if value is last:
+                continue
+            if type(value) is int and -_SMALL < value < _SMALL:  # what changes most often, without a call
+                self.last[i], self.kept[i] = value, None
+                text = '"%d"' % value
+                if text == self.texts[i]:
+                    continue
+                self.texts[i] = text
+            elif not self._changed(i, value):
+                continue
+            if first < 0:
+                first = i
+                continue
+            if shown is None:
+                shown = self.dots[:]
+                shown[first] = self.heads[first] + self.texts[first]
+            shown[i] = self.heads[i] + self.texts[i]
+        if first < 0:
+            return self.unchanged
+        if shown is not None:
+            return "{%s}" % ", ".join(shown)
+        around: Tuple[str, str] = self.around.get(first) or self._around(first)
+        return around[0] + self.texts[first] + around[1]
+
+    def _around(self, i: int) -> Tuple[str, str]:
+        """What stands before and after the value of variable ``i`` where it alone has changed."""
+        before, after = self.dots[:i] + [self.heads[i]], [""] + self.dots[i + 1 :]
+        found = self.around[i] = ("{" + ", ".join(before), ", ".join(after) + "}")
+        return found
 
     def _changed(self, i: int, value: Any) -> bool:
         """Whether the text of variable ``i`` is another now; it is kept."""
@@ -85,34 +121,30 @@ class Activation:
         self.kept[i] = kept = keep(value, self.renderer)
         return self.renderer.text(value) if kept is None else str(kept.text())
 
-    def _show(self, variables: Dict[str, Any]) -> None:
-        """Start over with these variables, all of them in full."""
-        self.keys = list(variables)
-        size = len(self.keys)
-        self.heads = [quote(key) + ": " for key in self.keys]
-        self.dots = [head + _UNCHANGED for head in self.heads]
-        self.unchanged = "{{{}}}".format(", ".join(self.dots))
-        self.indices = range(size)
-        self.last, self.texts = [_NOTHING] * size, [""] * size  # type: Tuple[List[Any], List[str]]
-        self.kept = [None] * size  # type: List[Any]
-        for i, value in enumerate(variables.values()):
-            self._changed(i, value)
+    def _name(self, keys: List[str]) -> None:
+        """Take these as the names of the variables from now on."""
+        self.keys = keys
+        shapes = self.code.shapes
+        shape = shapes.get(tuple(keys))
+        if shape is None:
+            heads = [quote(key) + ": " for key in keys]
+            dots = [head + _UNCHANGED for head in heads]
+            shape = heads, dots, "{%s}" % ", ".join(dots), range(len(keys)), {}
+            if len(shapes) < 100:
+                shapes[tuple(keys)] = shape
+        self.heads, self.dots, self.unchanged, self.indices, self.around = shape
 
     def _renamed(self, variables: Dict[str, Any]) -> str:
         """A frame where a variable came or went."""
         before = {key: (self.last[i], self.texts[i], self.kept[i]) for i, key in enumerate(self.keys)}
-        self.keys = list(variables)
-        self.heads = [quote(key) + ": " for key in self.keys]
-        self.dots = [head + _UNCHANGED for head in self.heads]
-        self.unchanged = "{{{}}}".format(", ".join(self.dots))
-        self.indices = range(len(self.keys))
+        self._name(list(variables))
         known = [before.get(key, (_NOTHING, "", None)) for key in self.keys]
         self.last, self.texts, self.kept = ([row[column] for row in known] for column in range(3))
         shown = self.dots[:]
         for i, value in enumerate(variables.values()):
             if value is not self.last[i] and self._changed(i, value):
                 shown[i] = self.heads[i] + self.texts[i]
-        return "{{{}}}".format(", ".join(shown))
+        return "{%s}" % ", ".join(shown)
 
 
 def keep(value: Any, renderer: Renderer) -> Any:
@@ -180,7 +212,7 @@ class _Rows:
 
     def take(self, value: Any) -> bool:
         """Keep what is in the rows; False where they hold something else than atoms, or too many."""
-        self.kinds = list(map(type, value))  # type: List[type]
+        self.kinds: List[type] = list(map(type, value))
         if not _ROWS.issuperset(self.kinds):
             return False
         self.sizes = list(map(len, value))

@@ -8,8 +8,8 @@ from json import dumps
 from types import ModuleType
 from typing import Any, Dict
 
-from .recorder import Recorder
-from .settrace import SetTrace
+from cwm_env.tracing.inside.recorder import Recorder
+from cwm_env.tracing.inside.settrace import SetTrace
 
 
 def run(request: Dict[str, Any], recorder: Recorder) -> int:
@@ -21,7 +21,7 @@ def run(request: Dict[str, Any], recorder: Recorder) -> int:
 def engine(recorder: Recorder, kind: str = "") -> Any:
     """What feeds the recorder: ``monitoring`` where the interpreter has it, ``settrace`` elsewhere."""
     if kind != "settrace" and hasattr(sys, "monitoring"):
-        from .monitor import Monitor
+        from cwm_env.tracing.inside.monitor import Monitor
 
         return Monitor(recorder)
     return SetTrace(recorder)

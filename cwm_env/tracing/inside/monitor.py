@@ -7,7 +7,7 @@ after its first call: its events are switched off.
 import sys
 from typing import Any, Dict
 
-from .recorder import FLUSH, Recorder, variables
+from cwm_env.tracing.inside.recorder import FLUSH, Recorder, variables
 
 _getframe = sys._getframe
 
@@ -19,7 +19,7 @@ class Monitor:
         self._recorder = recorder
         self._monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._tool = -1
-        self._lines = {}  # type: Dict[int, Any]
+        self._lines: Dict[int, Any] = {}
 
     def start(self) -> None:
         """Begin, in every thread. Idempotent.

@@ -18,9 +18,9 @@ from _thread import allocate_lock, get_ident
 from json import dumps
 from typing import Any, Dict, List, Optional
 
-from .activation import Activation, quote
-from .sources import Sources
-from .values import Renderer
+from cwm_env.tracing.inside.activation import Activation, quote
+from cwm_env.tracing.inside.sources import Sources
+from cwm_env.tracing.inside.values import Renderer
 
 FLUSH = 1 << 10
 _write, _getpid = os.write, os.getpid
@@ -51,11 +51,13 @@ class Policy:
 class Code:
     """A code object that is recorded."""
 
-    __slots__ = ("number", "code", "plain", "begun", "name")
+    __slots__ = ("begun", "code", "name", "number", "plain", "shapes")
 
     def __init__(self, number: int, code: Any) -> None:
         self.number, self.code, self.begun = number, code, 0
         self.name = code.co_name
+        self.shapes: Dict[Any, Any] = {}
+        """What the activations of this code share: the texts around values, by the names of the variables."""
         self.plain = not code.co_flags & 2  # a module or a class body: its names are not fast locals
 
 
@@ -66,11 +68,11 @@ class Recorder:
         """Record into ``descriptor``, which the recorder owns from now on."""
         self.policy, self.sources = policy, sources or Sources()
         self._descriptor, self._lock, self._pid = descriptor, allocate_lock(), _getpid()
-        self._codes = {}  # type: Dict[int, Any]
-        self._files = {}  # type: Dict[Any, int]
+        self._codes: Dict[int, Any] = {}
+        self._files: Dict[Any, int] = {}
         self._traces = self._numbers = 0
         self._limited = self.entered = False
-        self.threads = {}  # type: Dict[int, Thread]
+        self.threads: Dict[int, Thread] = {}
         self.on = True
         self.events = self.bytes = 0
         if hasattr(os, "register_at_fork"):
@@ -168,9 +170,9 @@ class Thread:
         self.recorder, self.number = recorder, number
         self.policy = recorder.policy
         self.renderer = Renderer(**recorder.policy.values)
-        self.stack = []  # type: List[Activation]
-        self.skipped = None  # type: Any
-        self.buffer = []  # type: List[str]
+        self.stack: List[Activation] = []
+        self.skipped: Any = None
+        self.buffer: List[str] = []
         self._calls = self._trace = 0
 
     def admit(self, frame: Any, code: Code) -> Optional[Activation]:
@@ -208,6 +210,7 @@ class Thread:
         code.begun += 1
         self._trace, self._calls = self.recorder.next_trace(), 0
         self.buffer.append("B\t{}\n".format(self._trace))
+        self.flush()  # so that the reader hears of a trace whose process is killed
 
     def _steps_in(self) -> bool:
         """A coin that falls the same way for the same seed, trace and call."""
@@ -253,5 +256,7 @@ def variables(frame: Any, code: Code) -> Dict[str, Any]:
     """The local variables of a frame. In a module or class body, without the names that Python puts there."""
     found = frame.f_locals
     if code.plain:
-        return {k: v for k, v in found.items() if type(k) is str and not (k[:2] == "__" and k[-2:] == "__") and k != ".."}
+        return {
+            k: v for k, v in found.items() if type(k) is str and not (k[:2] == "__" and k[-2:] == "__") and k != ".."
+        }
     return found  # type: ignore[no-any-return]

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from typing import Any, Dict
 
-from .modes import run
-from .recorder import Policy, Recorder
+from cwm_env.tracing.inside.modes import run
+from cwm_env.tracing.inside.recorder import Policy, Recorder
 
 _HIGH = 300  # programs count and close the low descriptors
 _OUTPUT = 1 << 20
@@ -49,7 +49,7 @@ def _child(request: Dict[str, Any], channel: int) -> None:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         for stream in (sys.stdout, sys.stderr):
             try:

@@ -4,8 +4,8 @@ import sys
 import threading
 from typing import Any, Callable, Optional
 
-from .activation import Activation
-from .recorder import FLUSH, Recorder, Thread, variables
+from cwm_env.tracing.inside.activation import Activation
+from cwm_env.tracing.inside.recorder import FLUSH, Recorder, Thread, variables
 
 _settrace = sys.settrace
 _Trace = Callable[[Any, str, Any], Any]
@@ -26,7 +26,7 @@ class SetTrace:
     def stop(self) -> None:
         """End, in this thread and for new ones; other threads notice at their next event."""
         _settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _call(self, frame: Any, event: str, arg: Any) -> Optional[_Trace]:
         """The global trace function: a frame begins, or a generator goes on."""

@@ -10,9 +10,9 @@ import linecache
 import textwrap
 from typing import Any, Dict, List, Optional
 
-from . import types_of as of
+from cwm_env.tracing.inside import types_of as of
 
-_known = {}  # type: Dict[Any, Optional[ast.AST]]
+_known: Dict[Any, Optional[ast.AST]] = {}
 _FORMATTED = (int, str, float, bool, type(None))
 
 
@@ -32,8 +32,7 @@ def evaluate(renderer: Any, value: Any, function: Any, depth: int) -> Optional[s
         return None
     renderer._open.add(id(value))
     try:
-        found = _Evaluation(renderer, value, code.co_varnames[0], depth - 1).text(expression)
-        return found
+        return _Evaluation(renderer, value, code.co_varnames[0], depth - 1).text(expression)
     except (_Refused, LookupError, ValueError, TypeError, IndexError):
         return None
     finally:
@@ -67,28 +66,28 @@ class _Evaluation:
         return found
 
     def of(self, node: Any) -> Any:
-        method = getattr(self, "on_" + type(node).__name__, None)
+        method = getattr(self, "on_" + type(node).__name__.lower(), None)
         if method is None:
             raise _Refused
         return method(node)
 
-    def on_Constant(self, node: Any) -> Any:
+    def on_constant(self, node: Any) -> Any:
         return node.value
 
-    def on_Str(self, node: Any) -> Any:  # Python 3.6 and 3.7
+    def on_str(self, node: Any) -> Any:  # Python 3.6 and 3.7
         return node.s
 
-    def on_JoinedStr(self, node: Any) -> str:
+    def on_joinedstr(self, node: Any) -> str:
         return "".join([self.text(part) for part in node.values])
 
-    def on_FormattedValue(self, node: Any) -> str:
+    def on_formattedvalue(self, node: Any) -> str:
         spec = self.text(node.format_spec) if node.format_spec else ""
         value = self.of(node.value)
         if node.conversion == ord("r"):
             return format(self.renderer.render(value, self.depth), spec)
         return format(_harmless(value), spec)
 
-    def on_Attribute(self, node: Any) -> Any:
+    def on_attribute(self, node: Any) -> Any:
         if node.attr in ("__name__", "__qualname__"):
             kind = self.of(node.value)
             if type(kind) is not type:
@@ -102,7 +101,7 @@ class _Evaluation:
             raise _Refused
         return of.attribute(self.value, node.attr)
 
-    def on_Call(self, node: Any) -> Any:
+    def on_call(self, node: Any) -> Any:
         if node.keywords:
             raise _Refused
         if isinstance(node.func, ast.Name):
@@ -125,14 +124,14 @@ class _Evaluation:
         value = self.of(node.args[0])
         return self.renderer.render(value, self.depth) if node.func.id == "repr" else str(_harmless(value))
 
-    def on_BinOp(self, node: Any) -> Any:
+    def on_binop(self, node: Any) -> Any:
         left = self.text(node.left)
         if isinstance(node.op, ast.Add):
             return left + self.text(node.right)
         if not isinstance(node.op, ast.Mod):
             raise _Refused
         parts = node.right.elts if isinstance(node.right, ast.Tuple) else [node.right]
-        values = [self.of(part) for part in parts]  # type: List[Any]
+        values: List[Any] = [self.of(part) for part in parts]
         if len(values) == 1 and type(values[0]) is tuple:
             raise _Refused
         return left % tuple(_Shown(self, v) if type(v) not in (int, float, bool) else v for v in values)

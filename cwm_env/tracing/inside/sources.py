@@ -13,8 +13,8 @@ class Sources:
     """File name to text. ``exec`` and ``eval`` of text are watched by an audit hook (Python 3.8 and later)."""
 
     def __init__(self) -> None:
-        self._texts = {}  # type: Dict[str, Optional[str]]
-        self._executed = {}  # type: Dict[int, Any]
+        self._texts: Dict[str, Optional[str]] = {}
+        self._executed: Dict[int, Any] = {}
         self._pending = threading.local()
 
     def of(self, code: Any) -> Optional[str]:

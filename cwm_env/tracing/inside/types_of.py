@@ -2,6 +2,7 @@
 
 import collections
 import sys
+from types import ModuleType
 from typing import Any, Dict, Optional, Tuple
 
 _type_getattribute = type.__getattribute__
@@ -9,6 +10,7 @@ _namespace = type.__dict__["__dict__"].__get__
 _object_getattribute = object.__getattribute__
 _MISSING = object()
 _SLOT = type(type("_", (), {}).__dict__["__dict__"])
+_MODULE_SLOT = vars(ModuleType)["__dict__"]
 _MEMBER = type(type("_", (), {"__slots__": ("x",)}).__dict__["x"])
 NAMEDTUPLE_FILE = collections.namedtuple.__code__.co_filename
 
@@ -71,7 +73,7 @@ def derives(kind: type, base: type) -> bool:
 def attributes(value: Any) -> Dict[str, Any]:
     """An instance's own ``__dict__``; empty without one."""
     owner, found = find(type(value), "__dict__")
-    if owner is None or type(found) is not _SLOT:
+    if owner is None or (type(found) is not _SLOT and found is not _MODULE_SLOT):
         return {}
     try:
         held = found.__get__(value)
@@ -92,7 +94,9 @@ def attribute(value: Any, name: str) -> Any:
             return found.__get__(value)
         except AttributeError:
             raise LookupError(name) from None
-    if owner is not None and find(type(found), "__set__")[0] is not None:  # a property would win over the instance's dict
+    if (
+        owner is not None and find(type(found), "__set__")[0] is not None
+    ):  # a property would win over the instance's dict
         raise LookupError(name)
     held = attributes(value)
     if name in held:

@@ -8,14 +8,15 @@ Memory addresses are left out. A text that was cut says so: ``<+N items>``, ``<+
 
 import datetime
 import re
-import sys
 from collections import OrderedDict, defaultdict, deque
+from functools import partial
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Callable, Dict, Iterable, List, Set
 
-from . import types_of as of
-from .simple_repr import evaluate
+from cwm_env.tracing.inside import known
+from cwm_env.tracing.inside import types_of as of
+from cwm_env.tracing.inside.simple_repr import evaluate
 
 ATOMS = frozenset([int, str, float, bool, type(None), bytes, complex, type(Ellipsis), type(NotImplemented), range])
 """Types whose values never change, refer to nothing, and cannot be watched by a weak reference."""
@@ -32,8 +33,8 @@ class Renderer:
     def __init__(self, chars: int = 2000, items: int = 200, depth: int = 12) -> None:
         """Set the bounds: characters of one value, items of one container, containers within containers."""
         self.chars, self.items, self.depth = chars, items, depth
-        self._open = set()  # type: Set[int]
-        self.renderers = {
+        self._open: Set[int] = set()
+        self.renderers: Dict[type, _Render] = {
             int: _integer,
             str: self._string,
             bytes: self._string,
@@ -53,11 +54,11 @@ class Renderer:
             type: lambda value, depth: "<class '{}'>".format(of.full_name(value)),
             FunctionType: lambda value, depth: "<function {}>".format(value.__qualname__),
             BuiltinFunctionType: lambda value, depth: _ADDRESS.sub("", repr(value)),
-            MethodType: self._method,
+            MethodType: partial(known.method, self),
             ModuleType: _module,
-            slice: self._slice,
-        }  # type: Dict[type, _Render]
-        self.constant = {}  # type: Dict[type, str]
+            slice: partial(known.slice, self),
+        }
+        self.constant: Dict[type, str] = {}
 
     def text(self, value: Any) -> str:
         """The value as text. Never raises."""
@@ -109,22 +110,23 @@ class Renderer:
         if type(function) is not _WRAPPER:
             return self._opaque
         if of.derives(kind, BaseException):
-            return self._exception
+            return partial(known.exception, self)
         if owner in self.renderers and owner in _SUBCLASSED:
             return self._subclass(owner)
-        if owner in (deque, defaultdict, OrderedDict):
-            return {deque: self._deque, defaultdict: self._defaultdict, OrderedDict: self._ordered}[owner]
-        return self._view if name in ("dict_keys", "dict_values", "dict_items") else self._opaque
+        collection = _COLLECTIONS.get(owner)
+        if collection is not None:
+            return partial(collection, self)
+        return partial(known.view, self) if name in ("dict_keys", "dict_values", "dict_items") else self._opaque
 
     def _python_repr(self, kind: type, owner: type, function: Any) -> _Render:
         if of.own(owner, "__dataclass_fields__") is not None and hasattr(function, "__wrapped__"):
-            return self._dataclass
+            return partial(known.dataclass, self)
         if of.own(owner, "_fields") is not None and function.__code__.co_filename == of.NAMEDTUPLE_FILE:
-            return self._namedtuple
+            return partial(known.namedtuple, self)
         if function.__module__ == "enum":
-            return self._enum
+            return partial(known.enum, self)
         if function.__module__ == "collections" and of.simple_name(owner) == "Counter":
-            return self._counter
+            return partial(known.counter, self)
         return lambda value, depth: evaluate(self, value, function, depth) or self._default(kind)
 
     def _default(self, kind: type) -> str:
@@ -150,7 +152,8 @@ class Renderer:
         inner, convert = self.renderers[owner], _SUBCLASSED[owner]
         if owner in (set, frozenset):
             return lambda value, depth: "{}({{{}}})".format(
-                of.simple_name(type(value)), self._joined(value, owner.__iter__(value), owner.__len__(value), depth)  # type: ignore[attr-defined]
+                of.simple_name(type(value)),
+                self._joined(value, owner.__iter__(value), owner.__len__(value), depth),
             )
         return lambda value, depth: inner(convert(value), depth)
 
@@ -217,73 +220,6 @@ class Renderer:
             parts.append("<+{} items>".format(len(value) - len(parts)))
         return "{{{}}}".format(", ".join(parts))
 
-    def _deque(self, value: Any, depth: int) -> str:
-        size, most = deque.__len__(value), deque.maxlen.__get__(value)  # type: ignore[attr-defined]
-        inner = "[{}]".format(self._joined(value, deque.__iter__(value), size, depth))
-        return "{}({}{})".format(of.simple_name(type(value)), inner, "" if most is None else ", maxlen={}".format(most))
-
-    def _defaultdict(self, value: Any, depth: int) -> str:
-        factory = defaultdict.default_factory.__get__(value)  # type: ignore[attr-defined]
-        inner = self._dict(dict(dict.items(value)), depth)
-        return "{}({}, {})".format(of.simple_name(type(value)), self.render(factory, depth - 1), inner)
-
-    def _ordered(self, value: Any, depth: int) -> str:
-        items = list(OrderedDict.items(value))
-        if not items:
-            return of.simple_name(type(value)) + "()"
-        if sys.version_info >= (3, 12):
-            return "{}({})".format(of.simple_name(type(value)), self._dict(dict(items), depth))
-        return "{}({})".format(of.simple_name(type(value)), self._list(items, depth))
-
-    def _counter(self, value: Any, depth: int) -> str:
-        items = list(dict.items(value))
-        if all(type(count) is int for _, count in items):
-            items.sort(key=lambda pair: pair[1], reverse=True)
-        inner = self._dict(dict(items), depth) if items else ""
-        return "{}({})".format(of.simple_name(type(value)), inner)
-
-    def _view(self, value: Any, depth: int) -> str:
-        return "{}([{}])".format(of.simple_name(type(value)), self._joined(value, value, len(value), depth))
-
-    def _slice(self, value: Any, depth: int) -> str:
-        return "slice({})".format(", ".join(self.render(part, depth - 1) for part in (value.start, value.stop, value.step)))
-
-    def _method(self, value: Any, depth: int) -> str:
-        function, bound = value.__func__, value.__self__
-        name = function.__qualname__ if type(function) is FunctionType else "?"
-        return "<bound method {} of {}>".format(name, self.render(bound, depth - 1))
-
-    def _exception(self, value: Any, depth: int) -> str:
-        args = BaseException.args.__get__(value)  # type: ignore[attr-defined]
-        return "{}({})".format(of.simple_name(type(value)), ", ".join(self.render(arg, depth - 1) for arg in args[: self.items]))
-
-    def _dataclass(self, value: Any, depth: int) -> str:
-        if id(value) in self._open:
-            return "..."
-        owner, fields = of.find(type(value), "__dataclass_fields__")
-        self._open.add(id(value))
-        try:
-            shown = ["{}={}".format(f.name, self._field(value, f.name, depth)) for f in fields.values() if _shown(f)]
-        finally:
-            self._open.discard(id(value))
-        return "{}({})".format(of.qualified_name(type(value)), ", ".join(shown))
-
-    def _field(self, value: Any, name: str, depth: int) -> str:
-        try:
-            return self.render(of.attribute(value, name), depth - 1) if depth > 0 else "<+1 items>"
-        except LookupError:
-            return "<unset>"
-
-    def _namedtuple(self, value: Any, depth: int) -> str:
-        fields = of.find(type(value), "_fields")[1]
-        parts = ["{}={}".format(name, self.render(held, depth - 1)) for name, held in zip(fields, tuple.__iter__(value))]
-        return "{}({})".format(of.simple_name(type(value)), ", ".join(parts))
-
-    def _enum(self, value: Any, depth: int) -> str:
-        held = of.attributes(value)
-        name, content = held.get("_name_"), held.get("_value_")
-        return "<{}.{}: {}>".format(of.simple_name(type(value)), name, self.render(content, depth - 1))
-
 
 def _plain(value: Any, depth: int) -> str:
     return repr(value)
@@ -298,11 +234,12 @@ def _module(value: Any, depth: int) -> str:
     return "<module {!r}>".format(name if type(name) is str else "?")
 
 
-def _shown(field: Any) -> bool:
-    return bool(field.repr) and getattr(field._field_type, "name", "") == "_FIELD"
-
-
-_SUBCLASSED = {
+_COLLECTIONS: Dict[type, Callable[[Any, Any, int], str]] = {
+    deque: known.deque_text,
+    defaultdict: known.defaultdict_text,
+    OrderedDict: known.ordered,
+}
+_SUBCLASSED: Dict[type, Any] = {
     int: lambda value: int.__index__(value),
     str: lambda value: str.__str__(value),
     float: lambda value: float.__pos__(value),
@@ -312,4 +249,4 @@ _SUBCLASSED = {
     dict: lambda value: dict(dict.items(value)),
     set: None,
     frozenset: None,
-}  # type: Dict[type, Any]
+}
