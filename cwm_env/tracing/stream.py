@@ -8,7 +8,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cwm_env.errors import SandboxError
@@ -38,22 +38,17 @@ class Place:
     """Beside the image's own. ``PYTHONHASHSEED`` is 0 unless set: the order of a set is then the same each time."""
 
     @classmethod
-    def default(cls) -> Place:
-        """The embedded backend and the shipped image ``python``.
+    def default(cls, image: str = "python") -> Place:
+        """The embedded backend, and an image by its name.
 
         Raises:
+            RecipeError: there is no such image.
             InfrastructureError: the image cannot be built.
         """
         from cwm_env.images import ImageStore
         from cwm_env.sandbox.registry import backend
 
-        return cls(backend(), ImageStore().get("python"))
-
-    def with_image(self, name: str) -> Place:
-        """The same with another shipped image."""
-        from cwm_env.images import ImageStore
-
-        return replace(self, image=ImageStore().get(name))
+        return cls(backend(), ImageStore().get(image))
 
 
 def record(request: dict[str, Any], place: Place, timeout: float, stdin: bytes = b"") -> tuple[list[RawTrace], Ending]:

@@ -35,6 +35,7 @@ class Activation:
         self.code, self.renderer, self.frame = code, renderer, frame
         self.keys: List[str] = []
         self.around: Dict[int, Tuple[str, str]] = {}
+        self.unchanged = "{}"
         self.last: List[Any] = []
         self.texts: List[str] = []
         self.kept: List[Any] = []
