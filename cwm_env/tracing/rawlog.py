@@ -73,6 +73,8 @@ class Ending:
     cut: bool = False
     refusal: tuple[str, str] | None = None
     """Reason and detail, where it could not even begin."""
+    found: dict[str, Any] = field(default_factory=dict)
+    """Of a program whose loops were watched: its label and evidence."""
     verdicts: dict[str, dict[str, str]] = field(default_factory=dict)
     """Of a test run: test to phase (``setup``, ``call``, ``teardown``, ``collect``) to outcome."""
 
@@ -137,6 +139,8 @@ class LogReader:
             self._test = content["test"]
         elif kind == "V":
             self.ending.verdicts.setdefault(content["test"], {})[content["when"]] = content["outcome"]
+        elif kind == "H":
+            self.ending.found = content
         elif kind == "R":
             self.ending.refusal = (content["reason"], content["detail"])
         elif kind == "O":

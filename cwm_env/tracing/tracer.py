@@ -13,7 +13,7 @@ from pathlib import Path
 
 _PACKAGE = "cwm_env.tracing.inside"
 _VALUES = ("types_of", "simple_repr", "known", "values")
-_PARTS = (*_VALUES, "activation", "sources", "recorder", "settrace", "monitor", "modes", "runner")
+_PARTS = (*_VALUES, "activation", "sources", "recorder", "settrace", "monitor", "loops", "modes", "runner")
 """In the order in which they need each other."""
 _LOADER = """\
 import sys

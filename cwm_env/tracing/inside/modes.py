@@ -14,7 +14,7 @@ from cwm_env.tracing.inside.settrace import SetTrace
 
 def run(request: Dict[str, Any], recorder: Recorder) -> int:
     """Run what the request asks for, and return the exit code that the program has."""
-    mode = {"function": _function, "program": _program, "tests": _tests}[request["mode"]]
+    mode = {"function": _function, "program": _program, "tests": _tests, "loops": _loops}[request["mode"]]
     return mode(request, recorder)
 
 
@@ -88,6 +88,15 @@ def _traced(request: Dict[str, Any], recorder: Recorder, entry: Any) -> int:
     finally:
         if feeder is not None:
             feeder.stop()
+    return 0
+
+
+def _loops(request: Dict[str, Any], recorder: Recorder) -> int:
+    """Run an instrumented program and tell whether it halts."""
+    from cwm_env.tracing.inside.loops import run as watch
+
+    found = watch(request["source"], request["steps"], request["seconds"])
+    recorder.put("H\t{}\n".format(dumps(found)).encode())
     return 0
 
 
