@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "cwm_env"
 FLOORS = (
     ("types", "errors", "paths", "text", "toml_errors", "_gymnasium"),
     ("sandbox", "tasks", "trajectories"),
-    ("session", "images", "tracing", "grading"),
+    ("session", "images"),
+    ("tracing", "grading"),
     ("envs", "synthesis", "policies"),
     ("rl", "server", "client"),
     ("cli",),

@@ -28,6 +28,7 @@ COMMANDS = {
     "tasks": "cwm_env.cli.tasks:tasks",
     "images": "cwm_env.cli.images:images",
     "replay": "cwm_env.cli.replay:replay",
+    "trace": "cwm_env.cli.trace:trace",
     "doctor": "cwm_env.cli.doctor:doctor",
 }
 """Name to ``module:command``, in the order of ``--help``."""

@@ -1,0 +1,153 @@
+"""``cwm-env trace``: record executions, and judge models that predict them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cwm_env.cli.output import console, errors
+from cwm_env.tracing import Place, TraceLimits
+from cwm_env.tracing.dataset import Summary
+from cwm_env.tracing.producing import Unit, function_unit, produce, program_unit, tests_unit
+from cwm_env.tracing.repository import Cut, collect
+
+
+@click.group()
+def trace() -> None:
+    """Execution traces in the Code World Model's format.
+
+    \b
+    Examples:
+      cwm-env trace function f.py --call "f(1, 2)" --out f.jsonl.zst
+      cwm-env trace function lib.py --entry slugify --count 20 --out slugify.jsonl.zst
+      cwm-env trace program solution.py --stdin input.txt --out run.parquet
+      cwm-env trace tests boltons --out boltons.jsonl.zst --parallel 4
+    """
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.option(
+            "--out",
+            type=click.Path(dir_okay=False, path_type=Path),
+            required=True,
+            help="FILE.jsonl.zst or FILE.parquet; taken up again where it was stopped.",
+        ),
+        click.option("--image", default="python", show_default=True, help="Image to run in."),
+        click.option("--python", default="python3", show_default=True, help="The image's interpreter."),
+        click.option("--parallel", default=2, show_default=True, type=click.IntRange(1), help="Sandboxes at once."),
+        click.option("--timeout", default=60.0, show_default=True, help="Seconds for one run."),
+        click.option(
+            "--similarity",
+            default=0.8,
+            show_default=True,
+            type=click.FloatRange(0, 1),
+            help="Drop traces that are this similar to an earlier one; 0 keeps all.",
+        ),
+        click.option("--max-events", default=1_000_000, show_default=True, type=click.IntRange(1), help="Per run."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@trace.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--entry", default="f", show_default=True, help="The function.")
+@click.option(
+    "--call", "calls", multiple=True, help='A call to trace, such as "f(1, 2)". Without one, inputs are found.'
+)
+@click.option("--tests", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Tests to take calls from.")
+@click.option("--count", default=10, show_default=True, type=click.IntRange(1), help="Calls to find for each source.")
+@click.option("--seed", default=0, show_default=True)
+@_common
+def function(
+    sources: tuple[Path, ...],
+    entry: str,
+    calls: tuple[str, ...],
+    tests: Path | None,
+    count: int,
+    seed: int,
+    **common: Any,
+) -> None:
+    """Trace a function of each SOURCE, with given inputs or with inputs found for it."""
+    place, limits = _place(common), TraceLimits(max_events=common["max_events"])
+    seen = tests.read_text() if tests else ""
+    units = [
+        function_unit(
+            str(path), path.read_text(), place, entry=entry, calls=calls, tests=seen, count=count, seed=seed,
+            limits=limits, timeout=common["timeout"],
+        )
+        for path in sources
+    ]  # fmt: skip
+    _produce(units, common)
+
+
+@trace.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--stdin", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its standard input.")
+@_common
+def program(sources: tuple[Path, ...], stdin: Path | None, **common: Any) -> None:
+    """Trace each SOURCE as a whole program."""
+    place, limits = _place(common), TraceLimits(max_events=common["max_events"])
+    data = stdin.read_bytes() if stdin else b""
+    units = [
+        program_unit(str(path), path.read_text(), data, place, limits=limits, timeout=common["timeout"])
+        for path in sources
+    ]
+    _produce(units, common)
+
+
+@trace.command()
+@click.argument("repository")
+@click.option("--depth", default=3, show_default=True, type=click.IntRange(1), help="Calls within calls to follow.")
+@click.option(
+    "--step-in", default=0.7, show_default=True, type=click.FloatRange(0, 1), help="Probability to follow one."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the step-in coin.")
+@click.option("--per-function", default=3, show_default=True, type=click.IntRange(1), help="Episodes of one function.")
+@_common
+def tests(repository: str, depth: int, step_in: float, seed: int, per_function: int, **common: Any) -> None:
+    """Trace the tests of the repository in the image REPOSITORY, cut into episodes of one function each."""
+    place = _place({**common, "image": repository})
+    limits = TraceLimits(max_events=common["max_events"])
+    cut = Cut(depth=depth, step_in=step_in, seed=seed, per_function=per_function, limits=limits)
+    files = collect(place)
+    if not files:
+        raise click.ClickException(f"pytest collects no tests in {place.image.workdir} of the image {repository}")
+    _produce([tests_unit(file, place, cut=cut, timeout=common["timeout"]) for file in files], common)
+
+
+def _place(common: dict[str, Any]) -> Place:
+    return replace(Place.default(common["image"]), python=common["python"])
+
+
+def _produce(units: Iterable[Unit], common: dict[str, Any]) -> None:
+    """Make the data set behind a progress bar, and print its summary."""
+    units = list(units)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task("tracing", total=len(units))
+
+        def advance(name: str, summary: Summary) -> None:
+            bar.update(task, completed=summary.units, description=f"{summary.records} traces")
+
+        summary = produce(
+            units,
+            common["out"],
+            parallel=common["parallel"],
+            similarity=common["similarity"] or None,
+            progress=advance,
+        )
+    table = Table("what", "number", title=str(common["out"].name))
+    for name in ("units", "records", "events", "tokens", "bytes"):
+        table.add_row(name, f"{getattr(summary, name):,}")
+    for reason, number in sorted(summary.refused.items(), key=lambda pair: -pair[1]):
+        table.add_row(f"refused: {reason}", f"{number:,}")
+    console.print(table)

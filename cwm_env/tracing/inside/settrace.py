@@ -1,0 +1,91 @@
+"""Recording with ``sys.settrace``: every CPython."""
+
+import sys
+import threading
+from typing import Any, Callable, Optional
+
+from cwm_env.tracing.inside.activation import Activation
+from cwm_env.tracing.inside.recorder import FLUSH, Recorder, Thread, variables
+
+_settrace = sys.settrace
+_Trace = Callable[[Any, str, Any], Any]
+
+
+class SetTrace:
+    """Feeds a recorder with the events of all threads that start from now on, and of this one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._codes = recorder._codes
+
+    def start(self) -> None:
+        """Begin. The program must not call ``sys.settrace`` itself; where it does, the trace ends there as lost."""
+        threading.settrace(self._call)
+        _settrace(self._call)
+
+    def stop(self) -> None:
+        """End, in this thread and for new ones; other threads notice at their next event."""
+        _settrace(None)
+        threading.settrace(None)
+
+    def _call(self, frame: Any, event: str, arg: Any) -> Optional[_Trace]:
+        """The global trace function: a frame begins, or a generator goes on."""
+        known = self._codes.get(id(frame.f_code))
+        if known is not None and not known.number and known.code is frame.f_code:
+            return None
+        recorder = self._recorder
+        if not recorder.on:
+            _settrace(None)
+            return None
+        try:
+            code = recorder.code(frame.f_code)
+            if code is None:
+                return None
+            thread = recorder.thread()
+            before = thread.skipped
+            activation = thread.admit(frame, code)
+            if activation is not None:
+                return _local(recorder, thread, activation)
+            if before is None and thread.skipped is frame:
+                frame.f_trace_lines = False  # Python 3.6 has no such thing, and goes on calling us
+                return _skip(thread)
+        except Exception:
+            recorder.fail()
+        return None
+
+
+def _skip(thread: Thread) -> _Trace:
+    """Waits for the end of a call that is stepped over."""
+
+    def trace(frame: Any, event: str, arg: Any) -> _Trace:
+        if event == "return" and thread.skipped is frame:
+            thread.skipped = None
+        return trace
+
+    return trace
+
+
+def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace:
+    """The trace function of one activation, with all that it needs at hand: it runs for every line."""
+    show, buffer, append = activation.line, thread.buffer, thread.buffer.append
+    plain = activation.code.plain
+
+    def trace(frame: Any, event: str, arg: Any) -> Optional[_Trace]:
+        try:
+            if not recorder.on:
+                _settrace(None)
+                return None
+            if event == "line":
+                found = variables(frame, activation.code) if plain else frame.f_locals
+                append("l%d\t%s\n" % (frame.f_lineno, show(found)))
+                if len(buffer) >= FLUSH:
+                    thread.flush()
+            elif event == "return":
+                thread.returned(activation, frame, arg)
+            elif event == "exception":
+                thread.raised(frame, arg[1])
+        except Exception:
+            recorder.fail()
+        return trace
+
+    return trace
