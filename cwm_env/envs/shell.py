@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.session import BashSession
-from cwm_env.types import Image, Limits
+from cwm_env.session import AsyncBashSession, BashSession
+from cwm_env.types import CommandResult, Image, Limits
 
 _RUN = "/run/cwm-env"
 SUBMITTED = f"{_RUN}/submitted"
@@ -14,6 +16,7 @@ SUBMITTED = f"{_RUN}/submitted"
 # A program, so that it works from scripts, subshells and `make` as well.
 _INSTALL_SUBMIT = f"""mkdir -p {_RUN}/bin && printf '#!/bin/sh\\n: > {SUBMITTED}\\n' > {_RUN}/bin/submit &&
 chmod 755 {_RUN}/bin/submit"""
+_INSTALL_SECONDS = 30.0
 _QUIET_TOOLS = {"PAGER": "cat", "GIT_PAGER": "cat", "MANPAGER": "cat", "TERM": "dumb", "LANG": "C.UTF-8"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -30,17 +33,38 @@ def open_session(sandbox: Sandbox, image: Image, limits: Limits) -> BashSession:
     Raises:
         SandboxError: the image's bash does not work.
     """
-    session = BashSession(
-        sandbox,
-        env=environment(image),
-        cwd=image.workdir,
-        user=image.user,
-        command_timeout=limits.command_timeout,
-        output_limit=limits.output,
-        flag_file=SUBMITTED,
-    )
-    installed = session.run(_INSTALL_SUBMIT, timeout=30.0)
-    if installed.exit_code:
+    session = BashSession(sandbox, **_settings(image, limits))
+    if complaint := _complaint(image, session.run(_INSTALL_SUBMIT, timeout=_INSTALL_SECONDS)):
         session.close()
-        raise SandboxError(f"the shell of image {image.name} does not work: {installed.output.strip()}")
+        raise complaint
     return session
+
+
+async def open_async_session(sandbox: Sandbox, image: Image, limits: Limits) -> AsyncBashSession:
+    """``open_session`` on an event loop.
+
+    Raises:
+        SandboxError: the image's bash does not work.
+    """
+    session = await AsyncBashSession.open(sandbox, **_settings(image, limits))
+    if complaint := _complaint(image, await session.run(_INSTALL_SUBMIT, timeout=_INSTALL_SECONDS)):
+        await session.close()
+        raise complaint
+    return session
+
+
+def _settings(image: Image, limits: Limits) -> dict[str, Any]:
+    return {
+        "env": environment(image),
+        "cwd": image.workdir,
+        "user": image.user,
+        "command_timeout": limits.command_timeout,
+        "output_limit": limits.output,
+        "flag_file": SUBMITTED,
+    }
+
+
+def _complaint(image: Image, installed: CommandResult) -> SandboxError | None:
+    if not installed.exit_code:
+        return None
+    return SandboxError(f"the shell of image {image.name} does not work: {installed.output.strip()}")
