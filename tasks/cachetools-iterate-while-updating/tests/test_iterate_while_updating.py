@@ -338,5 +338,5 @@ def test_an_empty_cache_gives_nothing(make):
 def test_a_copy_can_be_updated_while_iterating(make):
     cache = make("abcd")
     for other in (copy.copy(cache), copy.deepcopy(cache)):
-        assert visited(other, lambda key: other.update({key: 9})) == list("abcd")
+        assert visited(other, lambda key, other=other: other.update({key: 9})) == list("abcd")
     assert dict(cache) == {"a": 0, "b": 1, "c": 2, "d": 3}
