@@ -12,11 +12,12 @@ from pathlib import Path
 
 from cwm_env.errors import DiskFull, SandboxError, SandboxUnavailable
 from cwm_env.sandbox import cgroups as control_groups
-from cwm_env.sandbox import leases
+from cwm_env.sandbox import leases, rules
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.namespaces import files, ids, request, wire
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 from cwm_env.sandbox.namespaces.spawner import Spawner, SpawnerDied
+from cwm_env.sandbox.proxy import Proxy, Refusal
 from cwm_env.types import Image, Limits
 
 _UNAVAILABLE = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EUSERS, errno.ENOSPC)
@@ -37,6 +38,7 @@ class NamespacesBackend:
         self._slots: list[Spawner | None] = [None] * max(spawners, 1)
         self._turn = itertools.count()
         self._ranges = ids.IdRanges()
+        self._proxy = Proxy()
         self._owner = os.getpid()
         self._alive: set[NamespaceSandbox] = set()
 
@@ -94,6 +96,10 @@ class NamespacesBackend:
             layers=(*source.image.layers, directory),
         )
 
+    def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]:
+        """What a sandbox with network ``allow`` tried to reach and was refused, the latest thousand attempts."""
+        return self._proxy.refused(sandbox.id)
+
     def close(self) -> None:
         """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards."""
         with self._lock:
@@ -105,6 +111,7 @@ class NamespacesBackend:
         for spawner in spawners:
             if spawner:
                 spawner.close()
+        self._proxy.close()
 
     def _copy(
         self, source: NamespaceSandbox, image: Image, limits: Limits, upper: Path | None, *, what: int
@@ -131,6 +138,7 @@ class NamespacesBackend:
 
     def _create(self, image: Image, limits: Limits, upper: Path | None, seed: int | None = None) -> NamespaceSandbox:
         _check(image)
+        allowed = rules.parse(limits.allow)
         descriptors = [] if seed is None else [seed]
         for _ in range(len(self._slots) + 1):
             spawner = self._spawner()
@@ -141,6 +149,7 @@ class NamespacesBackend:
                 with self._lock:
                     self._alive.discard(gone)
                 self._ranges.give_back(base)
+                self._proxy.end(gone.id)
                 _unstage(spawner, gone.id, upper)
 
             fields = request.creation(image, limits, name, base, stage, self.cgroups)
@@ -158,12 +167,14 @@ class NamespacesBackend:
                 _unstage(spawner, name, upper)
                 raise _translated(error) from None
             made = NamespaceSandbox(name, image, limits, control, exited, self.cgroups, forget)
-            return self._ready(made)
+            return self._ready(made, allowed)
         raise SandboxError("the spawners of sandboxes died one after another")
 
-    def _ready(self, made: NamespaceSandbox) -> NamespaceSandbox:
+    def _ready(self, made: NamespaceSandbox, allowed: tuple[rules.Rule, ...]) -> NamespaceSandbox:
         try:
-            made.wait_ready()
+            for listener in made.wait_ready():
+                made.extra_env = request.PROXY_ENV
+                self._proxy.serve(made.id, listener, allowed)
         except OSError as error:
             made.close()
             raise _translated(error) from None
@@ -181,6 +192,7 @@ class NamespacesBackend:
                 # A fork of the process that started them shares their sockets and must not speak on them.
                 self._slots = [None] * len(self._slots)
                 self._alive.clear()
+                self._proxy = Proxy()
                 self._owner = os.getpid()
             if not any(self._slots):
                 leases.prune()
