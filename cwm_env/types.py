@@ -80,8 +80,11 @@ class Limits:
     """Processes and threads alive at once."""
     disk: int = 2 << 30
     """Bytes that the episode may write to its copy of the image."""
-    network: Literal["none", "host"] = "none"
-    """``none`` is loopback only; ``host`` shares the machine's network (for building images)."""
+    network: Literal["none", "allow", "host"] = "none"
+    """``none`` is loopback only; ``allow`` lets through what ``allow`` names; ``host`` shares the machine's network
+    (for building images)."""
+    allow: tuple[str, ...] = ()
+    """Names and ports that network ``allow`` lets through: ``example.org:443``, ``*.example.org:80,443``."""
     command_timeout: float = 120.0
     """Seconds that one command may take."""
     episode_timeout: float = 2400.0

@@ -31,6 +31,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """What ``Sandbox.spawn`` is asked for."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] | None = None
+    cwd: str = "/"
+    user: str = "root"
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a sandbox has used since it was made. None where this machine does not count it."""
 

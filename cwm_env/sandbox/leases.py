@@ -75,7 +75,10 @@ class Lease:
             return Pruned()
         os.close(self.lock)
         self.lock = -1
-        return _clear(self.directory)
+        try:
+            return _clear(self.directory)
+        except OSError:  # whoever starts next will do it
+            return Pruned()
 
 
 def runtime_dir() -> Path:

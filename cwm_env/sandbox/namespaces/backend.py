@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from cwm_env.errors import DiskFull, SandboxError, SandboxUnavailable
 from cwm_env.sandbox import cgroups as control_groups
-from cwm_env.sandbox import leases
-from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox import leases, rules
+from cwm_env.sandbox.base import Program, Sandbox
 from cwm_env.sandbox.namespaces import files, ids, request, wire
+from cwm_env.sandbox.namespaces.pool import WarmPool
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 from cwm_env.sandbox.namespaces.spawner import Spawner, SpawnerDied
+from cwm_env.sandbox.proxy import Proxy, Refusal
 from cwm_env.types import Image, Limits
 
 _UNAVAILABLE = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EUSERS, errno.ENOSPC)
@@ -37,6 +40,8 @@ class NamespacesBackend:
         self._slots: list[Spawner | None] = [None] * max(spawners, 1)
         self._turn = itertools.count()
         self._ranges = ids.IdRanges()
+        self._proxy = Proxy()
+        self._pools: dict[tuple[str, tuple[Path, ...], Limits], WarmPool] = {}
         self._owner = os.getpid()
         self._alive: set[NamespaceSandbox] = set()
 
@@ -63,7 +68,34 @@ class NamespacesBackend:
             DiskFull: no space is left.
             SandboxError: it could not be made this time.
         """
-        return self._create(image, limits, upper)
+        pool = None if upper else self._pools.get(_kind(image, limits))
+        return (pool.take() if pool else None) or self._create(image, limits, upper)
+
+    def warm(
+        self, image: Image, limits: Limits, *, size: int, rate: float = 100.0, program: Program | None = None
+    ) -> None:
+        """Keep sandboxes ready, so that ``create`` with the same image and limits takes no time.
+
+        Args:
+            size: how many; 0 ends it.
+            rate: how many are made a second, at most.
+            program: is started in each of them, and returned by the first ``spawn`` with the very same arguments.
+        """
+        with self._lock:
+            old = self._pools.pop(_kind(image, limits), None)
+        if old:
+            old.close()
+        if size <= 0:
+            return
+
+        def make() -> NamespaceSandbox:
+            made = self._create(image, limits, None)
+            if program:
+                made.start_ahead(program)
+            return made
+
+        with self._lock:
+            self._pools[_kind(image, limits)] = WarmPool(make, size, rate)
 
     def fork(self, sandbox: Sandbox) -> NamespaceSandbox:
         """A new sandbox with the same image, limits and files. Processes are not copied; they go on in the old one.
@@ -94,8 +126,20 @@ class NamespacesBackend:
             layers=(*source.image.layers, directory),
         )
 
+    def spawner_pids(self) -> list[int]:
+        """Process ids of the spawners that run now."""
+        return [spawner.pid for spawner in self._slots if spawner]
+
+    def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]:
+        """What a sandbox with network ``allow`` tried to reach and was refused, the latest thousand attempts."""
+        return self._proxy.refused(sandbox.id)
+
     def close(self) -> None:
         """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards."""
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
         with self._lock:
             alive, self._alive = self._alive, set()
         for sandbox in alive:
@@ -105,6 +149,7 @@ class NamespacesBackend:
         for spawner in spawners:
             if spawner:
                 spawner.close()
+        self._proxy.close()
 
     def _copy(
         self, source: NamespaceSandbox, image: Image, limits: Limits, upper: Path | None, *, what: int
@@ -131,6 +176,7 @@ class NamespacesBackend:
 
     def _create(self, image: Image, limits: Limits, upper: Path | None, seed: int | None = None) -> NamespaceSandbox:
         _check(image)
+        allowed = rules.parse(limits.allow)
         descriptors = [] if seed is None else [seed]
         for _ in range(len(self._slots) + 1):
             spawner = self._spawner()
@@ -141,6 +187,7 @@ class NamespacesBackend:
                 with self._lock:
                     self._alive.discard(gone)
                 self._ranges.give_back(base)
+                self._proxy.end(gone.id)
                 _unstage(spawner, gone.id, upper)
 
             fields = request.creation(image, limits, name, base, stage, self.cgroups)
@@ -158,12 +205,14 @@ class NamespacesBackend:
                 _unstage(spawner, name, upper)
                 raise _translated(error) from None
             made = NamespaceSandbox(name, image, limits, control, exited, self.cgroups, forget)
-            return self._ready(made)
+            return self._ready(made, allowed)
         raise SandboxError("the spawners of sandboxes died one after another")
 
-    def _ready(self, made: NamespaceSandbox) -> NamespaceSandbox:
+    def _ready(self, made: NamespaceSandbox, allowed: tuple[rules.Rule, ...]) -> NamespaceSandbox:
         try:
-            made.wait_ready()
+            for listener in made.wait_ready():
+                made.extra_env = request.PROXY_ENV
+                self._proxy.serve(made.id, listener, allowed)
         except OSError as error:
             made.close()
             raise _translated(error) from None
@@ -181,9 +230,11 @@ class NamespacesBackend:
                 # A fork of the process that started them shares their sockets and must not speak on them.
                 self._slots = [None] * len(self._slots)
                 self._alive.clear()
+                self._proxy, self._pools = Proxy(), {}
                 self._owner = os.getpid()
             if not any(self._slots):
-                leases.prune()
+                with contextlib.suppress(OSError):  # what is left behind can wait
+                    leases.prune()
             turn = next(self._turn)
             order = [(turn + step) % len(self._slots) for step in range(len(self._slots))]
             idle = (slot for slot in order if (spawner := self._slots[slot]) is None or not spawner.lock.locked())
@@ -202,6 +253,10 @@ def _own(sandbox: Sandbox) -> NamespaceSandbox:
     if not isinstance(sandbox, NamespaceSandbox):
         raise SandboxError(f"sandbox {sandbox.id} is another backend's: fork it there")
     return sandbox
+
+
+def _kind(image: Image, limits: Limits) -> tuple[str, tuple[Path, ...], Limits]:
+    return image.digest, image.layers, limits
 
 
 def _check(image: Image) -> None:

@@ -11,6 +11,13 @@ from cwm_env.types import Image, Limits
 PROXY_PORT = 3128
 """Where, on a sandbox's loopback, the proxy is that lets allowed names through."""
 
+PROXY_ENV = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), f"http://127.0.0.1:{PROXY_PORT}"),
+    **dict.fromkeys(("all_proxy", "ALL_PROXY"), f"socks5h://127.0.0.1:{PROXY_PORT}"),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
+}
+"""How programs in the sandbox are told of it."""
+
 _PAGE = 4096
 _FEWEST_INODES = 1024
 _SMALLEST_PID_MAX = 301  # the kernel keeps 300 for its own
@@ -38,6 +45,8 @@ def creation(image: Image, limits: Limits, name: str, base: int, stage: Path | N
     if stage:
         fields += [("upper", str(stage)), ("file_size", limits.disk)]
     fields += cgroups.settings(limits, in_memory=stage is None)
+    if limits.network == "allow":
+        fields.append(("proxy_port", PROXY_PORT))
     if "memory" not in cgroups.homes:
         fields.append(("address_space", limits.memory))
     if "pids" in cgroups.homes:
@@ -56,7 +65,7 @@ def enforced(cgroups: Cgroups) -> dict[str, str]:
         "processes": group if "pids" in cgroups.homes else "count of each user in the sandbox, and of process ids",
         "disk": "size of the sandbox's own file system in memory; on disk, only of each file",
         "files": "count of each process",
-        "network": "network namespace",
+        "network": "network namespace; a proxy outside where names are allowed",
         "output": "reader outside the sandbox",
         "command_timeout": "clock outside the sandbox",
         "episode_timeout": "clock outside the sandbox",

@@ -7,15 +7,17 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Change, FileInfo, Usage
+from cwm_env.sandbox.base import Change, FileInfo, Program, Usage
 from cwm_env.sandbox.cgroups import Cgroups
 from cwm_env.sandbox.namespaces import files, upper, wire
 from cwm_env.sandbox.namespaces.process import NamespaceProcess, readable
 from cwm_env.types import Image, Limits
 
 DEFAULT_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_STREAMS = 4
 _LAST_ANSWER_SECONDS = 2.0
 _DEATH_SECONDS = 30.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,6 +49,11 @@ class NamespaceSandbox:
         self._changes = -1
         self._stopped = self._closed = False
         self._started: dict[bytes, NamespaceProcess] = {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether its pid 1 runs."""
+        return not self._stopped and not readable(self._exited, 0)
 
     def wait_ready(self) -> list[int]:
         """Wait until the sandbox has set itself up; the descriptors that it hands over.
@@ -81,11 +88,9 @@ class NamespaceSandbox:
             return waiting
         return self._spawn(request)
 
-    def start_ahead(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str = "/", user: str = "root"
-    ) -> None:
+    def start_ahead(self, program: Program) -> None:
         """Start a process that a later ``spawn`` with the very same arguments will return at once."""
-        request = self._request(argv, env, cwd, user)
+        request = self._request(program.argv, program.env, program.cwd, program.user)
         self._started[request] = self._spawn(request)
 
     def start_tool(self, *arguments: str | int, user: str = "0:0") -> NamespaceProcess:
@@ -107,6 +112,14 @@ class NamespaceSandbox:
             self._ask(wire.encode([("do", "signal"), ("pid", pid), ("signal", int(number))]))
         except SandboxError:
             pass
+
+    def break_down(self, how: Literal["die", "tear"]) -> None:
+        """Fail on purpose, as the machine could at any time: pid 1 dies, or a request to it ends in its middle."""
+        if how == "die":
+            signal.pidfd_send_signal(self._exited, signal.SIGKILL)
+        else:
+            self._control.send(_USAGE[: len(_USAGE) // 2])
+            self._control.shutdown(socket.SHUT_WR)
 
     def usage(self) -> Usage:
         """As ``Sandbox.usage``."""
@@ -207,6 +220,11 @@ class NamespaceSandbox:
 
     def _spawn(self, request: bytes) -> NamespaceProcess:
         answer, descriptors = self._ask(request)
+        if len(descriptors) < _STREAMS:  # the kernel drops what there is no room for
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self.signal(int(answer["pid"]), signal.SIGKILL)
+            raise SandboxError("this process has no descriptors left: raise its limit (ulimit -n), or close some")
         return NamespaceProcess(self, int(answer["pid"]), descriptors)
 
     def _end(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import os
 import socket
 import subprocess
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.cgroups import Cgroups
@@ -36,27 +39,19 @@ class Spawner:
         program = spawner_program()
         self.lock = threading.Lock()
         self.owner = os.getpid()
-        self.lease = Lease(cgroups.directories)
         self._numbers = itertools.count(1)
-        self._socket, theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo:
+            try:
+                self.lease = Lease(cgroups.directories)
+                undo.callback(self.lease.end)
+                self._socket, theirs = socket.socketpair()
+                undo.callback(self._socket.close)
+                with theirs:
+                    self._process = _start(program, theirs.fileno(), self.lease.lock, cgroups.directories)
+            except OSError as error:
+                raise SandboxError(f"the spawner of sandboxes does not start: {error}") from error
+            undo.pop_all()
         self._socket.settimeout(_ANSWER_SECONDS)
-        try:
-            # No path of the machine in its arguments or environment: sandboxes see them as those of their pid 1.
-            self._process = subprocess.Popen(
-                ["cwm-env", str(theirs.fileno()), *map(str, cgroups.directories)],
-                executable=program,
-                pass_fds=[theirs.fileno(), self.lease.lock],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C in the terminal is for us to handle
-                env={},
-                cwd="/",
-            )
-        except OSError as error:
-            self._socket.close()
-            self.lease.end()
-            raise SandboxError(f"the spawner of sandboxes does not start: {error}") from error
-        finally:
-            theirs.close()
 
     @property
     def pid(self) -> int:
@@ -86,6 +81,10 @@ class Spawner:
                 raise SpawnerDied(f"the spawner of sandboxes died: {error}") from error
         if "error" in answer:
             raise OSError(int(answer["errno"]), answer["error"])
+        if len(theirs) < 2:  # the kernel drops what there is no room for; the sandbox ends when nobody holds its socket
+            for descriptor in theirs:
+                os.close(descriptor)
+            raise OSError(errno.EMFILE, "this process has no descriptors left: raise its limit (ulimit -n)")
         control = socket.socket(fileno=theirs[0])
         control.settimeout(_ANSWER_SECONDS)
         return control, theirs[1]
@@ -104,3 +103,16 @@ class Spawner:
             self._process.kill()
             self._process.wait()
         self.lease.end()
+
+
+def _start(program: Path, sock: int, lock: int, cgroups: Sequence[Path]) -> subprocess.Popen[bytes]:
+    """No path of the machine in its name or environment: sandboxes see them as those of their pid 1."""
+    return subprocess.Popen(
+        ["cwm-env", str(sock), *map(str, cgroups)],
+        executable=program,
+        pass_fds=[sock, lock],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C in the terminal is for us to handle
+        env={},
+        cwd="/",
+    )
