@@ -19,7 +19,7 @@ TASK = """
 difficulty = "easy"
 package = "none"
 [metadata.cwm_env]
-paths = ["/tests", "/repo/tests"]
+paths = ["/repo/tests", "/tests"]
 protected = ["tests/*"]
 turns = 5
 command_timeout_sec = 20
