@@ -41,7 +41,7 @@ bool make_groups(const char *id, const struct message *request, pid_t pid) {
 	snprintf(text, sizeof text, "%d", pid);
 	for (int home = 0; home < home_count; home++) {
 		path_of(path, sizeof path, home, id, "cgroup.procs");
-		if (!write_file(path, text))
+		if (!write_file(path, text) && errno != ESRCH) /* it has died already, and told the client why */
 			return false;
 	}
 	return true;

@@ -111,10 +111,13 @@ static bool open_gate(const struct message *request, pid_t pid, int gate) {
 		return false;
 	if (base > 0 && (count = open_trees(request, pid, trees)) < 0)
 		return false;
-	bool good = send_number(gate, "go", 1, trees, count);
+	send_number(gate, "go", 1, trees, count);
 	while (count)
 		close(trees[--count]);
-	return good && make_groups(field(request, "id"), request, pid) && write_all(gate, "limited", 7);
+	if (!make_groups(field(request, "id"), request, pid))
+		return false;
+	write_all(gate, "limited", 7);
+	return true; /* where nobody reads any more, the sandbox has told the client why */
 }
 
 static pid_t new_process(const struct message *request, int *pidfd) {
@@ -176,6 +179,7 @@ int main(int count, char **arguments) {
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
+	signal(SIGPIPE, SIG_IGN); /* a sandbox may die while we speak to it */
 	prctl(PR_SET_NAME, "cwm-env");
 	if (count < 2 || (deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || pipe2(lifeline, O_CLOEXEC))
 		return 1;
