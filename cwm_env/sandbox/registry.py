@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import threading
 from typing import TYPE_CHECKING
@@ -29,7 +30,9 @@ def backend(name: str = "namespaces") -> Backend:
             if name not in BACKENDS:
                 raise InputError(f"there is no backend {name!r}: choose one of {', '.join(sorted(BACKENDS))}")
             module, _, attribute = BACKENDS[name].partition(":")
-            _made[name] = getattr(importlib.import_module(module), attribute)()
+            made: Backend = getattr(importlib.import_module(module), attribute)()
+            atexit.register(made.close)
+            _made[name] = made
         return _made[name]
 
 

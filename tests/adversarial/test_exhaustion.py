@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
+from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
 from tests.adversarial.attacks import Neighbour
 from tests.adversarial.conftest import TIGHT
@@ -120,3 +122,32 @@ def test_spinning_sandboxes_get_fair_shares(backend: NamespacesBackend, image: I
     assert one and other and one > other / 3  # by process it would be an eighth
     few.close()
     many.close()
+
+
+@needs_python
+def test_fifty_neighbours_go_on_while_one_does_its_worst(backend: NamespacesBackend, image: Image) -> None:
+    made = [backend.create(image, Limits()) for _ in range(50)]
+    sessions = [BashSession(sandbox) for sandbox in made]
+
+    def median() -> float:
+        taken = []
+        for session in sessions * 2:
+            started = time.perf_counter()
+            assert session.run("echo on").output == "on\n"
+            taken.append(time.perf_counter() - started)
+        return statistics.median(taken)
+
+    calm = median()
+    monster = backend.create(image, TIGHT)
+    for script in (BOMB, f"while :; do /usr/bin/python3 -c '{HOG}'; done", "while :; do cat /dev/zero > /tmp/x; done",
+                   "while :; do :; done"):  # fmt: skip
+        monster.spawn(["bash", "-c", f"{{ {script}; }} >/dev/null 2>&1"]).close()
+    time.sleep(0.5)
+    wild = median()
+    assert wild < 2 * calm + SLACK
+    started = time.monotonic()
+    monster.close()
+    assert time.monotonic() - started < 2
+    for session, sandbox in zip(sessions, made, strict=True):
+        session.close()
+        sandbox.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.cgroups import Cgroups
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
+from tests.sandbox.test_lifecycle import eventually
 from tests.sandbox.tools import needs_python, python, said, shell
 
 SMALL = Limits(cpus=0.5, memory=96 << 20, processes=24, disk=8 << 20)
@@ -133,3 +136,48 @@ def test_nothing_was_hit_by_a_sandbox_that_did_nothing(small: Sandbox) -> None:
     assert said(shell(small, "true; echo done")) == "done"
     hit = small.usage().hit_since(before)
     assert set(hit) <= {"cpus"}
+
+
+def test_a_sandbox_is_born_in_its_v2_group_and_the_group_is_removed(image: Image) -> None:
+    home = next((path for path in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if is_v2(path)), None)
+    if home is None:
+        pytest.skip("no cgroup v2 that this user may write to")
+    backend = NamespacesBackend(cgroups=Cgroups("v2", {"none of the limited": home}))
+    sandbox = backend.create(image, SMALL)
+    sandbox.spawn(["sleep", "60"]).close()
+    group = home / sandbox.id
+    assert len((group / "cgroup.procs").read_text().split()) == 2
+    assert said(shell(sandbox, "grep ^0: /proc/self/cgroup")) == "0::/"
+    sandbox.close()
+    assert eventually(lambda: not group.exists())
+    backend.close()
+
+
+def is_v2(path: Path) -> bool:
+    return (path / "cgroup.controllers").is_file() and os.access(path, os.W_OK)
+
+
+def test_settings_name_the_files_of_each_version() -> None:
+    v1 = Cgroups("v1", {"memory": Path("/m"), "cpu": Path("/c"), "pids": Path("/p")})
+    v2 = Cgroups("v2", dict.fromkeys(("cpu", "memory", "pids"), Path("/u")))
+    memory = SMALL.memory + SMALL.disk + (16 << 20)
+    assert ("set", f"0/memory.limit_in_bytes={memory}") in v1.settings(SMALL, in_memory=True)
+    assert ("set", "1/cpu.cfs_quota_us=50000") in v1.settings(SMALL, in_memory=True)
+    assert v2.settings(SMALL, in_memory=False) == [
+        ("set", f"0/memory.max={memory - SMALL.disk}"),
+        ("try", "0/memory.swap.max=0"),
+        ("set", "0/cpu.max=50000 100000"),
+        ("set", f"0/pids.max={SMALL.processes + 1}"),
+    ]
+
+
+def test_counters_of_v2_are_read(tmp_path: Path) -> None:
+    group = tmp_path / "x"
+    group.mkdir()
+    (group / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\nthrottled_usec 250000\n")
+    (group / "memory.peak").write_text("4096\n")
+    (group / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
+    (group / "pids.events").write_text("max 3\n")
+    counted = Cgroups("v2", dict.fromkeys(("cpu", "memory", "pids"), tmp_path)).read("x")
+    assert (counted.cpu_seconds, counted.throttled_seconds, counted.memory_peak) == (1.5, 0.25, 4096)
+    assert (counted.memory_kills, counted.processes_refused) == (1, 3)

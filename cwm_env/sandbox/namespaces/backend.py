@@ -126,6 +126,10 @@ class NamespacesBackend:
             layers=(*source.image.layers, directory),
         )
 
+    def pools(self) -> list[WarmPool]:
+        """The pools that ``warm`` filled."""
+        return list(self._pools.values())
+
     def spawner_pids(self) -> list[int]:
         """Process ids of the spawners that run now."""
         return [spawner.pid for spawner in self._slots if spawner]
@@ -135,7 +139,12 @@ class NamespacesBackend:
         return self._proxy.refused(sandbox.id)
 
     def close(self) -> None:
-        """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards."""
+        """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards.
+
+        Does nothing in a fork of the process that made them: they are that process's.
+        """
+        if self._owner != os.getpid():
+            return
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():

@@ -26,17 +26,8 @@ static void wait_for_ids(struct plan *plan) {
 	static struct message opened;
 	if (!receive(plan->gate, &opened))
 		_exit(1);
-	plan->trees = opened.descriptors, plan->tree_count = opened.count;
-}
-
-void wait_for_limits(struct plan *plan) {
-	char word[64];
-	if (plan->gate < 0)
-		return;
-	if (read(plan->gate, word, sizeof word) <= 0)
-		_exit(1);
 	close(plan->gate);
-	plan->gate = -1;
+	plan->trees = opened.descriptors, plan->tree_count = opened.count;
 }
 
 /* What nobody could map for us: with one id, the files are ours as they are. */
@@ -74,6 +65,9 @@ static void stand_apart(const struct plan *plan) {
 
 void contain(struct plan *plan) {
 	report_to = plan->control;
+	if (!join_groups())
+		fail("join control groups");
+	close_groups();
 	wait_for_ids(plan);
 	become_root();
 	if (!plan->tree_count)
@@ -86,7 +80,6 @@ void contain(struct plan *plan) {
 	if (plan->listener >= 0)
 		plan->listener = listen_on_loopback(plan->listener);
 	build_root(plan);
-	wait_for_limits(plan);
 	if (unshare(CLONE_NEWCGROUP))
 		fail("unshare cgroup");
 	limit_pid_numbers(plan->request);

@@ -138,7 +138,6 @@ static void hide(const struct message *request) {
 /* Copy into the empty directories that will be written what another sandbox has written. */
 static void take_over(struct plan *plan) {
 	const struct unpack_rules rules = {.bytes = INT64_MAX, .entries = INT64_MAX, .trusted = true};
-	wait_for_limits(plan); /* what is copied counts */
 	int root = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const char *complaint = unpack(plan->request->descriptors[0], root, &rules);
 	if (complaint)

@@ -54,7 +54,7 @@ bool send_error(int sock, const char *step, int code);
 struct plan {
 	const struct message *request;
 	int control;   /* where success or failure is reported, and requests come from */
-	int gate;      /* gives the detached mounts, once the ids are mapped; then a word when the limits hold */
+	int gate;      /* gives the detached mounts, once the ids are mapped */
 	int lifeline;  /* hangs up when the spawner dies */
 	int *trees;    /* detached mounts: the layers, lowest first, the upper directory if there is one, the host's */
 	int tree_count;
@@ -67,8 +67,6 @@ struct plan {
 #define WRITTEN {"writable/upper", "tmp", "run", "shm"}
 
 void contain(struct plan *plan) NORETURN;
-/* Wait until the control groups hold this process. */
-void wait_for_limits(struct plan *plan);
 /* Report that a step of the set-up failed, by errno, and end. */
 void fail(const char *step) NORETURN;
 /* The same where the image is to blame. */
@@ -129,7 +127,12 @@ bool deny_system_calls(bool may_map);
 /* cgroup.c */
 
 void cgroups_are_in(char **homes, int count);
-bool make_groups(const char *id, const struct message *request, pid_t pid);
+/* Make a sandbox's groups with their limits, and keep them open until close_groups(). */
+bool make_groups(const char *id, const struct message *request);
+/* What clone3 takes, or -1 where a process has to join by itself. */
+int group_to_be_born_in(void);
+bool join_groups(void);
+void close_groups(void);
 /* False where one is still busy: try again later. */
 bool remove_groups(const char *id);
 

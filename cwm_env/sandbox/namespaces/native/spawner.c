@@ -6,8 +6,8 @@
 
 #include "native.h"
 
+#include <linux/sched.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -103,7 +103,6 @@ static int open_trees(const struct message *request, pid_t pid, int *trees) {
 	return good ? count : -1;
 }
 
-/* The sandbox sets itself up while its control groups are made. */
 static bool open_gate(const struct message *request, pid_t pid, int gate) {
 	int trees[MOST_DESCRIPTORS], count = 0;
 	long long base = number(request, "base", 0); /* 0: one id, the maker's */
@@ -111,51 +110,69 @@ static bool open_gate(const struct message *request, pid_t pid, int gate) {
 		return false;
 	if (base > 0 && (count = open_trees(request, pid, trees)) < 0)
 		return false;
-	bool good = send_number(gate, "go", 1, trees, count);
+	send_number(gate, "go", 1, trees, count); /* where nobody reads any more, the sandbox has told the client why */
 	while (count)
 		close(trees[--count]);
-	return good && make_groups(field(request, "id"), request, pid) && write_all(gate, "limited", 7);
+	return true;
 }
 
 static pid_t new_process(const struct message *request, int *pidfd) {
-	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | SIGCHLD;
+	struct clone_args arguments = {
+	    .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD,
+	    .pidfd = (uint64_t)(uintptr_t)pidfd,
+	    .exit_signal = SIGCHLD,
+	};
 	if (strcmp(field(request, "network"), "host"))
-		flags |= CLONE_NEWNET;
-	return (pid_t)syscall(SYS_clone, flags, NULL, pidfd, NULL, 0);
+		arguments.flags |= CLONE_NEWNET;
+	if (group_to_be_born_in() >= 0) {
+		arguments.flags |= CLONE_INTO_CGROUP;
+		arguments.cgroup = (uint64_t)group_to_be_born_in();
+	}
+	return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+}
+
+static void refuse(const char *step, const char *id) {
+	int code = errno;
+	send_error(client, step, code);
+	remove_groups(id);
+}
+
+/* In between the process and its client: true once the sandbox is on its way, and the client has what it needs. */
+static bool hand_over(const struct message *request, pid_t pid, int pidfd, int control, int gate) {
+	const int theirs[] = {control, pidfd};
+	if (open_gate(request, pid, gate))
+		return send_number(client, "pid", pid, theirs, 2);
+	send_error(client, "give a sandbox its ids and layers", errno);
+	return false;
 }
 
 static void create(struct message *request) {
-	int control[2], gate[2], pidfd = -1;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control)) {
-		send_error(client, "socketpair", errno);
-		return;
-	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gate)) {
-		send_error(client, "socketpair", errno);
-		close(control[0]), close(control[1]);
-		return;
-	}
-	pid_t pid = new_process(request, &pidfd);
+	const char *id = field(request, "id");
+	int control[2] = {-1, -1}, gate[2] = {-1, -1}, pidfd = -1;
+	pid_t pid = -1;
+	if (!make_groups(id, request))
+		refuse("make control groups", id);
+	else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) ||
+	         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gate))
+		refuse("socketpair", id);
+	else if ((pid = new_process(request, &pidfd)) < 0)
+		refuse("clone into new namespaces", id);
 	if (pid == 0) {
 		close(control[0]), close(gate[0]);
 		inside(request, control[1], gate[1]);
 	}
-	int code = errno;
-	close(control[1]), close(gate[1]);
-	if (pid > 0)
-		add(pid, field(request, "id"));
-	if (pid > 0 && open_gate(request, pid, gate[0])) {
-		int theirs[] = {control[0], pidfd};
-		send_number(client, "pid", pid, theirs, 2);
-	} else {
-		code = pid < 0 ? code : errno;
-		if (pid > 0)
+	if (pid > 0) {
+		add(pid, id);
+		close(control[1]), close(gate[1]); /* so that its death is noticed at our end of the gate */
+		control[1] = gate[1] = -1;
+		if (!hand_over(request, pid, pidfd, control[0], gate[0]))
 			kill(pid, SIGKILL);
-		send_error(client, pid < 0 ? "clone into new namespaces" : "give a sandbox its ids, limits and layers", code);
 	}
-	close(gate[0]), close(control[0]);
-	if (pidfd >= 0)
-		close(pidfd);
+	const int ours[] = {control[0], control[1], gate[0], gate[1], pidfd};
+	for (size_t i = 0; i < LENGTH(ours); i++)
+		if (ours[i] >= 0)
+			close(ours[i]);
+	close_groups();
 }
 
 /* The client is gone: nothing of ours may stay. */
@@ -176,6 +193,7 @@ int main(int count, char **arguments) {
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
+	signal(SIGPIPE, SIG_IGN); /* a sandbox may die while we speak to it */
 	prctl(PR_SET_NAME, "cwm-env");
 	if (count < 2 || (deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || pipe2(lifeline, O_CLOEXEC))
 		return 1;
