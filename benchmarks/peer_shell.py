@@ -94,4 +94,4 @@ async def serve(peer: MiniSweAgent | SweRex) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({"SWE-ReX": SweRex, "mini-swe-agent": MiniSweAgent}[sys.argv[1]]()))
+    asyncio.run(serve(SweRex() if sys.argv[1] == "SWE-ReX" else MiniSweAgent()))

@@ -21,8 +21,8 @@ class PeerUnavailable(Exception):
     """A peer cannot be installed or started here; says why."""
 
 
-def python_of(requirements: tuple[str, ...]) -> Path:
-    """The interpreter of an environment that holds ``requirements``, made the first time.
+def python_of(requirements: tuple[str, ...], *, install: bool = True) -> Path:
+    """The interpreter of an environment that holds ``requirements``, made the first time where ``install`` allows it.
 
     Raises:
         PeerUnavailable: they cannot be installed.
@@ -31,6 +31,8 @@ def python_of(requirements: tuple[str, ...]) -> Path:
     place = cache_dir() / "peers" / name
     ready, python = place / "ready", place / "bin" / "python"
     if not ready.is_file():
+        if not install:
+            raise PeerUnavailable("not installed: run it once without --quick")
         venv.create(place, clear=True, with_pip=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
         done = subprocess.run(pip, capture_output=True, text=True)

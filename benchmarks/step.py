@@ -32,7 +32,7 @@ from cwm_env.types import Image, Limits
 from tests.conftest import make_image
 
 _MARK = b"0123456789abcdef"
-_BARE = b'true\necho ' + _MARK + b' $? "$PWD"\n'
+_BARE = b"true\necho " + _MARK + b' $? "$PWD"\n'
 _PER_SANDBOX = 250
 _LIMITS = Limits(processes=2 * _PER_SANDBOX, memory=8 << 30)
 
@@ -85,9 +85,9 @@ def bare_bash() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def peer(name: str) -> Iterator[ShellPeer]:
+def peer(name: str, install: bool) -> Iterator[ShellPeer]:
     """A peer's shell, on this machine."""
-    argv = [str(python_of(SHELL_PEERS[name])), str(SHELL_SCRIPT), name]
+    argv = [str(python_of(SHELL_PEERS[name], install=install)), str(SHELL_SCRIPT), name]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/tmp"
     ) as process:
@@ -130,7 +130,7 @@ def latencies(sandbox: Sandbox, size: Size) -> dict[str, float | str]:
         peers = {}
         for name in SHELL_PEERS:
             try:
-                peers[name] = stack.enter_context(peer(name))
+                peers[name] = stack.enter_context(peer(name, install=size is FULL))
                 peers[name].ask(command="true", repeat=1)
             except PeerUnavailable as error:
                 missing[name] = str(error)
@@ -142,7 +142,8 @@ def latencies(sandbox: Sandbox, size: Size) -> dict[str, float | str]:
                 "AsyncBashSession": runner.run(timed_async(session, size.steps)),
             }
             if turn % 10 == 0:  # a step of these takes so long that a tenth is enough
-                now |= {name: shell.ask(command="true", repeat=size.slow_steps)["seconds"] for name, shell in peers.items()}
+                for name, shell in peers.items():
+                    now[name] = shell.ask(command="true", repeat=size.slow_steps)["seconds"]
             if turn:  # the first is to warm up
                 for name, seconds in now.items():
                     taken.setdefault(name, []).extend(seconds)
@@ -200,32 +201,38 @@ def report(size: Size) -> Table:
     """Measure, and set the figures beside what is asked of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 6 * size.sessions + 1024)), hard))
-    table = Table("what", "figure", "beside it", "ratio", "wanted", title="Steps of a session (single steps on one core)")
+    table = Table(
+        "what", "figure", "beside it", "ratio", "wanted", title="Steps of a session (single ones on one core)"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     backend = backend_named()
     with tempfile.TemporaryDirectory() as place:
         image = make_image(Path(place) / "image")
         with on_one_core(), closing(backend.create(image, _LIMITS)) as sandbox:
-            found = latencies(sandbox, size)
+            _add_latencies(table, latencies(sandbox, size))
         backend.close()  # and with it the process that makes sandboxes, which stands on that core
-        bare = found["bare bash over pipes"]
-        assert isinstance(bare, float)
-        wanted = {"BashSession": "at most 2", "AsyncBashSession": "at most 4"}
-        for name, seconds in found.items():
-            if isinstance(seconds, str):
-                table.add_row(f"`true`: {name}", "-", "-", "-", seconds)
-            else:
-                table.add_row(f"`true`: {name}", f"{seconds * 1e6:,.1f} µs", f"{bare * 1e6:.1f} µs", f"{seconds / bare:,.2f}",
-                              wanted.get(name, ""))  # fmt: skip
         alone, together = asyncio.run(rates(backend, image, size))
-        table.add_row(f"{size.sessions:,} sessions on one loop", f"{together:,.0f} steps/s", f"{alone:,.0f} (one alone)",
-                      f"{together / alone:.2f}", "at least 0.5")  # fmt: skip
+        name, beside = f"{size.sessions:,} sessions on one loop", f"{alone:,.0f} (one alone)"
+        table.add_row(name, f"{together:,.0f} steps/s", beside, f"{together / alone:.2f}", "at least 0.5")
         with closing(backend.create(image, _LIMITS)) as sandbox:
             ours, pipe = throughputs(sandbox, size)
-        table.add_row("output", f"{ours / 1e9:.2f} GB/s", f"{pipe / 1e9:.2f} GB/s (cat)", f"{ours / pipe:.2f}",
-                      "at least 0.5, or 0.5 GB/s")  # fmt: skip
+        figure, beside = f"{ours / 1e9:.2f} GB/s", f"{pipe / 1e9:.2f} GB/s (cat)"
+        table.add_row("output", figure, beside, f"{ours / pipe:.2f}", "at least 0.5, or 0.5 GB/s")
+    backend.close()
     return table
+
+
+def _add_latencies(table: Table, found: dict[str, float | str]) -> None:
+    bare = found["bare bash over pipes"]
+    assert isinstance(bare, float)
+    wanted = {"BashSession": "at most 2", "AsyncBashSession": "at most 4"}
+    for name, seconds in found.items():
+        if isinstance(seconds, str):
+            table.add_row(f"`true`: {name}", "-", "-", "-", seconds)
+        else:
+            figure, ratio = f"{seconds * 1e6:,.1f} µs", f"{seconds / bare:,.2f}"
+            table.add_row(f"`true`: {name}", figure, f"{bare * 1e6:.1f} µs", ratio, wanted.get(name, ""))
 
 
 def main() -> None:

@@ -29,14 +29,21 @@ class AsyncDriver:
 
     def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
         self._runner = asyncio.Runner()
-        self._session = self._runner.run(AsyncBashSession.open(sandbox, **settings))
+        self._closed = False
+        try:
+            self._session = self._runner.run(AsyncBashSession.open(sandbox, **settings))
+        except BaseException:
+            self._runner.close()
+            raise
 
     def run(self, command: str, *, timeout: float | None = None) -> CommandResult:
         return self._runner.run(self._session.run(command, timeout=timeout))
 
     def close(self) -> None:
-        self._runner.run(self._session.close())
-        self._runner.close()
+        if not self._closed:
+            self._closed = True
+            self._runner.run(self._session.close())
+            self._runner.close()
 
 
 @pytest.fixture(scope="session", params=["namespaces"])
