@@ -29,7 +29,6 @@ class AsyncDriver:
 
     def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
         self._runner = asyncio.Runner()
-        self._closed = False
         try:
             self._session = self._runner.run(AsyncBashSession.open(sandbox, **settings))
         except BaseException:
@@ -40,10 +39,11 @@ class AsyncDriver:
         return self._runner.run(self._session.run(command, timeout=timeout))
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._runner.run(self._session.close())
-            self._runner.close()
+        self._runner.run(self._session.close())
+
+    def end(self) -> None:
+        """Close the loop, too."""
+        self._runner.close()
 
 
 @pytest.fixture(scope="session", params=["namespaces"])
@@ -67,6 +67,8 @@ def open_session(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[C
     yield make
     for driver in opened:
         driver.close()
+        if isinstance(driver, AsyncDriver):
+            driver.end()
 
 
 @pytest.fixture

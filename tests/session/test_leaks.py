@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,8 @@ _MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4)  # this one, and the few 
 
 
 def _held(bash: Driver) -> tuple[int, int]:
-    """Descriptors here, and processes in the sandbox."""
+    """Descriptors here, and processes in the sandbox, once those that were killed are gone."""
+    time.sleep(0.2)
     processes = bash.run("set -- /proc/[0-9]*; echo $#").output
     return len(list(Path("/proc/self/fd").iterdir())), int(processes)
 
