@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import peers
+from benchmarks import peer_sandboxes as peers
 from cwm_env.sandbox.base import Process, Program, Sandbox
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.session import BashSession

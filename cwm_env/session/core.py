@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,18 +26,18 @@ _START_SECONDS = 20.0
 _PRIVATE_SECONDS = 5.0  # for what the session itself asks of bash
 # From the limit to the next prompt a second may pass: three waits, and what killing and starting take.
 _ANSWER_SECONDS = 0.1
-# The shell's state is taken before a text that may end or hurt it, after one that may have changed it, after a pause
-# for thought, and where none of these is seen, when the last is this old. Where taking it is slow, the last two take at
-# most one part in so many of the time.
-_RISKY = re.compile(rb"\b(exit|exec|kill|pkill|killall|set|trap|logout|return|source|eval|ulimit)\b|(^|[;&|\s])\.\s|&")
-_CHANGES = re.compile(
-    rb"=|\(\s*\)|\(\(|(^|[;&|\s])\.\s|"
-    rb"\b(alias|declare|disown|enable|eval|export|for|function|getopts|hash|let|mapfile|printf\s+-v|pushd|popd|read|readarray|"
-    rb"readonly|set|shopt|source|trap|typeset|ulimit|umask|unalias|unset)\b"
+# The shell's state is taken before and after a text that may change, hurt or end the shell, after a pause for thought,
+# and where neither is seen, when the last is this old. Where taking it is slow, the last two take at most one part in
+# so many of the time.
+_TOUCHES = re.compile(
+    rb"[=&]|\(\s*\)|\(\(|(?:^|[;|\s])\.\s|\b(?:alias|declare|disown|enable|eval|exec|exit|export|for|function|getopts|hash|"
+    rb"kill|killall|let|logout|mapfile|pkill|popd|printf\s+-v|pushd|read|readarray|readonly|return|set|shopt|source|trap|"
+    rb"typeset|ulimit|umask|unalias|unset)\b"
 )
 _PAUSE, _STATE_AGE, _STATE_SHARE = 0.02, 2.0, 100
 _LONG = 0.1  # what was used is asked for after a command as long as this, or one that may have been killed for memory
 _KILLED = 137
+_NOTHING_KNOWN: dict[str, Any] = {}
 _NO_JOBS: tuple[str, ...] = ()
 _LONG = 0.1  # CPU time is asked for after a command as long as this
 
@@ -69,7 +69,7 @@ class SessionCore:
         self._idle_since = 0.0
         self._unmeasured = 0.0
         self._usage: Usage | None = None
-        self._changed = False
+        self._touched = self._rested = False
         self._hurried = False
         self._command_wait: Wait | None = None
         self._midway = False
@@ -102,30 +102,35 @@ class SessionCore:
         if b"\0" in text:
             message = "bash: a command cannot hold a NUL byte\n"
             return CommandResult(message, 2, self.cwd, 0.0, submitted=self._flagged)
-        started = time.perf_counter()
-        settings = self._settings
+        started = time.monotonic()
+        settings, shell = self._settings, self._shell
+        if shell is None:
+            raise SandboxError("the session was closed")
         late, output = Output(settings.output_limit), Output(settings.output_limit, settings.output_file_limit)
+        restarted, jobs = False, _NO_JOBS
         try:
-            restarted, jobs = (yield from self._revive(late)), _NO_JOBS
+            if self._midway or shell.stirred():
+                restarted, jobs = yield from self._revive(shell, late)
             self._midway = True
-            yield from self._prepare(text, late)
-            assert self._shell is not None
-            boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-            wait = Wait(0.0 if self._hurried else time.monotonic() + (timeout or settings.command_timeout))
+            if self._is_time_for_state(text, started):
+                yield from self._keep_state(late)
+            shell = self._shell or shell
+            begun = time.monotonic()
+            wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
             self._command_wait = wait
-            request = self._shell.protocol.command(text)
-            done = yield from self._shell.exchange(request, output, wait, LiveText() if live else None)
-            timed_out = done is None and not self._shell.lost
+            done = yield from shell.exchange(shell.protocol.command(text), output, wait, LiveText() if live else None)
+            timed_out = done is None and not shell.lost
             if timed_out:
-                done = yield from self._stop_command(output, boot)
+                done = yield from self._stop_command(shell, output, begun)
             if done is None:
-                exit_code, jobs = yield from self._replace(output, boot if timed_out else None)
+                exit_code, jobs = yield from self._replace(shell, output, begun if timed_out else None)
                 restarted = True
             else:
                 exit_code, self.cwd, self._flagged = done.exit_code, done.cwd, done.flagged
             self._midway = False
-            duration = time.perf_counter() - started
-            used = yield from self._used(duration, exit_code)
+            duration = time.monotonic() - started
+            used = (yield from self._used(duration)) if duration >= _LONG or exit_code == _KILLED else _NOTHING_KNOWN
+            self._unmeasured += duration
             shown, missing = output.text()
             file = (yield from self._keep_file(output)) if missing else None
         finally:
@@ -168,27 +173,27 @@ class SessionCore:
         if shell is not None:
             shell.forget()
 
-    def _revive(self, late: Output) -> Steps[bool]:
-        """Take what was written since the last command, and replace a shell that has died or was left midway."""
-        if self._shell is None:
-            raise SandboxError("the session was closed")
-        if self._shell.stirred():
-            self._shell.drain(late)
-        elif not self._midway:
-            return False
-        if not (self._midway or self._shell.ended()):
-            return False
-        yield from self._replace(late, None)
-        return True
+    def _revive(self, shell: Shell, late: Output) -> Steps[tuple[bool, tuple[str, ...]]]:
+        """Take what was written since the last command, and replace a shell that has died or was left midway.
 
-    def _prepare(self, text: bytes, late: Output) -> Steps[None]:
-        """Take a snapshot of the shell if it is time to, and see what the sandbox has used so far."""
+        Returns:
+            Whether it was replaced, and what it left running.
+        """
+        shell.drain(late)
+        if not (self._midway or shell.ended()):
+            return False, _NO_JOBS
+        _, jobs = yield from self._replace(shell, late, None)
+        return True, jobs
+
+    def _is_time_for_state(self, text: bytes, now: float) -> bool:
+        touched, self._touched = self._touched, _TOUCHES.search(text) is not None
+        self._rested = now >= self._state_earliest and now - self._idle_since >= _PAUSE
+        return touched or self._touched or self._rested or now >= self._state_due
+
+    def _keep_state(self, late: Output) -> Steps[None]:
+        """Take a snapshot of the shell, and after a pause see what the sandbox has used so far."""
         shell, now = self._shell, time.monotonic()
         assert shell is not None
-        due = now >= self._state_due or (now >= self._state_earliest and now - self._idle_since >= _PAUSE)
-        changed, self._changed = self._changed, _CHANGES.search(text) is not None
-        if not (due or changed or _RISKY.search(text)):
-            return
         shell.taken = None
         done = yield from shell.exchange(shell.protocol.snapshot(), late, _within(_PRIVATE_SECONDS))
         if done and shell.taken:
@@ -196,44 +201,45 @@ class SessionCore:
         taken = time.monotonic()
         self._state_earliest = taken + (taken - now) * _STATE_SHARE
         self._state_due = max(taken + _STATE_AGE, self._state_earliest)
-        if due:
+        if self._rested:
             yield from self._measure()
 
     def _measure(self) -> Steps[None]:
         self._usage, self._unmeasured = (yield Call(self._sandbox.usage)), 0.0
 
-    def _used(self, duration: float, exit_code: int) -> Steps[dict[str, Any]]:
-        """What the command that has just ended has used, as fields of its result; none where it was too short."""
-        before, self._unmeasured = self._usage, self._unmeasured + duration
-        if before is None or (duration < _LONG and exit_code != _KILLED):
-            return {}
-        known = self._unmeasured - duration < _LONG / 10
+    def _used(self, duration: float) -> Steps[dict[str, Any]]:
+        """What the command that has just ended has used, as fields of its result."""
+        before, known = self._usage, self._unmeasured < _LONG / 10
         yield from self._measure()
-        now: Usage = self._usage
-        used = {"peak_memory": now.memory_peak}
+        self._unmeasured = -duration  # which is added to it in the end
+        if before is None:
+            return _NOTHING_KNOWN
+        now = self._usage
+        assert now is not None
+        used: dict[str, Any] = {"peak_memory": now.memory_peak}
         if known and now.cpu_seconds is not None and before.cpu_seconds is not None:
             used["cpu_time"] = round(now.cpu_seconds - before.cpu_seconds, 3)
         if now.memory_kills is not None and before.memory_kills is not None:
             used["killed_for_memory"] = now.memory_kills > before.memory_kills
         return used
 
-    def _stop_command(self, output: Output, boot: float) -> Steps[Done | None]:
+    def _stop_command(self, shell: Shell, output: Output, begun: float) -> Steps[Done | None]:
         """Bring bash back to its prompt: SIGINT, then kill what the command started. None if it does not come."""
-        shell = self._shell
-        assert shell is not None
         if shell.torn:
             return None
         yield Call(shell.process.interrupt)
-        done = yield from self._answer(output)
+        done = yield from self._answer(shell, output)
         # What ignored the signal, or moved to a session of its own, was started by the command all the same.
         if not shell.lost:
-            yield Call(lambda: self._sandbox.kill_processes(keep=(shell.process.pid,), started_after=boot))
-        return done or (yield from self._answer(output))
+            yield Call(lambda: self._kill_started_after(begun, keep=(shell.process.pid,)))
+        return done or (yield from self._answer(shell, output))
 
-    def _answer(self, output: Output) -> Steps[Done | None]:
+    def _kill_started_after(self, begun: float, keep: Collection[int] = ()) -> None:
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        self._sandbox.kill_processes(keep=keep, started_after=begun + since_boot)
+
+    def _answer(self, shell: Shell, output: Output) -> Steps[Done | None]:
         """Wait for the answer to the running command, or for bash to show otherwise that it is back."""
-        shell = self._shell
-        assert shell is not None
         if shell.lost:
             return None
         done = yield from shell.exchange(b"", output, _within(_ANSWER_SECONDS))
@@ -241,26 +247,23 @@ class SessionCore:
             return done
         return (yield from shell.exchange(shell.protocol.mend(), output, _within(_ANSWER_SECONDS)))
 
-    def _replace(self, output: Output, boot: float | None) -> Steps[tuple[int, tuple[str, ...]]]:
+    def _replace(self, old: Shell, output: Output, begun: float | None) -> Steps[tuple[int, tuple[str, ...]]]:
         """Put a new bash in the place of one that is dead or does not answer.
 
         Args:
-            boot: kill also what started after this moment of CLOCK_BOOTTIME.
+            begun: kill also what started after this moment of the monotonic clock.
 
         Returns:
             The old one's exit code, and what it started and left running.
         """
-        old = self._shell
-        assert old is not None
         yield Call(old.process.kill)
-        code = old.process.wait(0)
-        if code is None:
-            yield from old.exchange(b"", output, _within(_START_SECONDS))
-            code = old.process.wait(0)
-        if code is None:
-            raise SandboxError("bash does not die")
-        if boot is not None:
-            yield Call(lambda: self._sandbox.kill_processes(started_after=boot))
+        last = _within(_START_SECONDS)
+        while (code := old.process.wait(0)) is None:
+            yield from old.exchange(b"", output, last)
+            if time.monotonic() >= last.deadline:
+                raise SandboxError("bash does not die")
+        if begun is not None:
+            yield Call(lambda: self._kill_started_after(begun))
         old.drain(output)
         self.forget()
         cwd, self.cwd = self.cwd, "/"

@@ -12,6 +12,8 @@ _IN_MEMORY = 1 << 20
 class Output:
     """Keeps the head and the tail of a stream, counts what lay between, and may set the beginning aside whole."""
 
+    __slots__ = ("_chunks", "_half", "_head", "_limit", "_size", "_spool", "_spool_limit", "_spool_room", "total")
+
     def __init__(self, limit: int, spool_limit: int = 0) -> None:
         """Keep ``limit`` bytes in all; once more came, keep also the first ``spool_limit`` bytes, for ``spooled``."""
         self._limit = limit

@@ -31,8 +31,8 @@ ARGV = ("bash", "--noprofile", "--norc", "--noediting", "-i")
 """How bash is started."""
 
 _MOST_STATE = 8 << 20
-_NONCE, _BLOCK = 8, 48
-_INLINE = _BLOCK - 10  # bytes of text that a block holds beside nonce, mode and the sign before the text
+_NONCE, _BLOCK = 8, 40
+_INLINE = _BLOCK - _NONCE - 1  # bytes of text that a block holds beside nonce and mode
 _REDIRECTS = re.compile(rb"\b(exec|eval|source)\b|(^|[;&|\s])\.\s")
 _TAKE_STATUS = b"\n{ __cwm_t=$?; } 2>/dev/null"
 
@@ -43,14 +43,14 @@ _INIT = (
     "set +mH +o history; unset HISTFILE; __cwm_q() { return $__cwm_r; }; __cwm_h='@NONCE@' __cwm_t=0; "
     "exec 249</dev/null 251>&1 253>&2; PS1= PS2= PROMPT_COMMAND=@LOOP@\n"
 )
-_FRAME = r"""builtin printf '\0%s %s %s %s %s\0' "${__cwm_h:0:8}" "$__cwm_s" @FLAG@ "$-" "${PWD-}" """
+_FRAME = r"""builtin printf '\0%s\0' "${__cwm_h:0:8} $__cwm_s @FLAG@ $- ${PWD-}" """
 _LOOP = (
     (
         r"""{ while :; do while __cwm_s=${__cwm_t:-$?} __cwm_t=; @TEST@@FRAME@ || """
         r"""{ builtin enable printf; @TEST@@FRAME@; }; """
         # The end of the channel is the end of the shell; TMOUT is the agent's own, and only makes us read again.
-        rf"""until builtin read -r -N {_BLOCK} -u 250 __cwm_h; do [[ $? -gt 128 ]] || builtin exit; done; do """
-        r"""case ${__cwm_h:8:1} in P) builtin eval "${__cwm_h#*@}" >&252 2>&254;; """
+        rf"""until builtin read -rN{_BLOCK} -u250 __cwm_h; do [[ $? -gt 128 ]] || builtin exit; done; do """
+        r"""case ${__cwm_h:8:1} in P) builtin eval "${__cwm_h:9}" >&252 2>&254;; """
         r"""*) __cwm_r=${__cwm_h#*@}; __cwm_n=${__cwm_r% *} __cwm_r=${__cwm_r#* }; """
         # Characters are bytes where the text is ASCII; only other texts pay for a change of locale.
         r"""case ${__cwm_h:9:1} in w) LC_ALL=C TMOUT= builtin read -r -N "$__cwm_n" -u 250 __cwm_c;; """
@@ -81,7 +81,7 @@ _JOBS = (
     rb"IFS= builtin read -r __cwm_l <$__cwm_p/stat || continue; __cwm_f=(${__cwm_l##*) }); "
     rb"[[ ${__cwm_f[3]} == @SESSION@ && ${__cwm_f[0]} != [ZX] ]] || continue; "
     rb"builtin mapfile -d '' -t __cwm_f <$__cwm_p/cmdline && "
-    rb'''builtin printf "%s %s\n" ${__cwm_p#/proc/} "${__cwm_f[*]}"; '''
+    rb"""builtin printf "%s %s\n" ${__cwm_p#/proc/} "${__cwm_f[*]}"; """
     rb"done; builtin printf '\0'; unset __cwm_p __cwm_l __cwm_f"
 )
 # The loop's own variables; bash's own that cannot be set are refused by the new bash, without harm.
@@ -130,9 +130,9 @@ class ShellProtocol:
         self._nonce = b""
         self._pending = self._noise = b""
         self._status = 0  # of the last command, for its successor's $?
-        self._is_command = self._errexit = self._redirected = False
+        self._is_command = self._errexit = self._verbose = self._redirected = False
         test = f"[[ -e {_quoted(flag_file)} ]]; " if flag_file else ""
-        frame = _FRAME.replace("@FLAG@", '"$?"' if flag_file else "1")
+        frame = _FRAME.replace("@FLAG@", "$?" if flag_file else "1")
         self._loop = _quoted(_LOOP.replace("@TEST@", test).replace("@FRAME@", frame))
 
     def start(self) -> bytes:
@@ -197,13 +197,13 @@ class ShellProtocol:
         self._nonce = nonce or _new_nonce()
         self._is_command = False
         ascii_only = text.isascii()
-        if mode == b"P" and len(text) <= _INLINE and ascii_only:
-            return b"%sP%s@%s" % (self._nonce, b"-" * (_INLINE - len(text)), text)
+        if mode == b"P" and len(text) <= _INLINE and ascii_only and not self._verbose:
+            return b"%sP%s" % (self._nonce, text.rjust(_INLINE))
         if mode == b"P":
             mode = b"L"
-        follows = b"%d %d" % (len(text), self._status)
-        padding = b"-" * (_INLINE - 1 - len(follows))
-        return b"%s%s%s%s@%s%s" % (self._nonce, mode, b"-" if ascii_only else b"w", padding, follows, text)
+        follows = b"@%d %d" % (len(text), self._status)
+        wide = b"-" if ascii_only else b"w"
+        return self._nonce + mode + wide + follows.rjust(_INLINE - 1, b"-") + text
 
     def _event(self, chunk: bytes) -> Event | None:
         if chunk.startswith(self._nonce):
@@ -226,7 +226,7 @@ class ShellProtocol:
         exit_code = int(parts[1])
         if self._is_command:
             self._status = exit_code
-        self._errexit = b"e" in parts[3]
+        self._errexit, self._verbose = b"e" in parts[3], b"v" in parts[3]
         return Done(exit_code, parts[4].decode("utf-8", "surrogateescape"), parts[2] == b"0")
 
 

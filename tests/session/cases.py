@@ -14,10 +14,14 @@ from typing import Protocol
 class Seen(Protocol):
     """What a runtime says of one command."""
 
-    output: str
-    exit_code: int
-    timed_out: bool
-    shell_restarted: bool
+    @property
+    def output(self) -> str: ...
+    @property
+    def exit_code(self) -> int: ...
+    @property
+    def timed_out(self) -> bool: ...
+    @property
+    def shell_restarted(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def _stop(name: str, command: str, expect: Expect = _STOPPED) -> Case:
     return Case(19, name, f"echo partial; {command}", expect, ("cd /tmp; X=kept",), (after,), timeout=0.7)
 
 
+# ruff: noqa: E501 - a row is a line
 CASES = [
     Case(1, "heredoc holding a TAB", "cat <<'EOF' > /tmp/M\nall:\n\techo hi\nEOF\ncat /tmp/M", gives("all:\n\techo hi\n")),
     Case(1, "heredoc that strips TABs", "cat <<-EOF\n\tone\n\t\ttwo\n\tEOF", gives("one\ntwo\n")),

@@ -29,13 +29,20 @@ class AsyncDriver:
 
     def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
         self._runner = asyncio.Runner()
-        self._session = self._runner.run(AsyncBashSession.open(sandbox, **settings))
+        try:
+            self._session = self._runner.run(AsyncBashSession.open(sandbox, **settings))
+        except BaseException:
+            self._runner.close()
+            raise
 
     def run(self, command: str, *, timeout: float | None = None) -> CommandResult:
         return self._runner.run(self._session.run(command, timeout=timeout))
 
     def close(self) -> None:
         self._runner.run(self._session.close())
+
+    def end(self) -> None:
+        """Close the loop, too."""
         self._runner.close()
 
 
@@ -60,6 +67,8 @@ def open_session(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[C
     yield make
     for driver in opened:
         driver.close()
+        if isinstance(driver, AsyncDriver):
+            driver.end()
 
 
 @pytest.fixture
