@@ -28,7 +28,7 @@ ONLY_IN = {
     "swebench": ("grading", "tasks"),
     "openai": ("policies/chat.py",),
     "click": ("cli",),
-    "rich": ("cli",),
+    "rich": ("cli", "tracing/screen.py"),
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -29,6 +29,7 @@ COMMANDS = {
     "images": "cwm_env.cli.images:images",
     "replay": "cwm_env.cli.replay:replay",
     "trace": "cwm_env.cli.trace:trace",
+    "debug": "cwm_env.cli.debug:debug",
     "doctor": "cwm_env.cli.doctor:doctor",
 }
 """Name to ``module:command``, in the order of ``--help``."""

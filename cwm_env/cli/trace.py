@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cwm_env.cli.output import console, errors
-from cwm_env.tracing import Place, TraceLimits
-from cwm_env.tracing.dataset import Summary
+from cwm_env.cli.output import console, errors, print_json
+from cwm_env.tracing import Place, Trace, TraceLimits, evaluation, rewriting
+from cwm_env.tracing import trace as record_call
+from cwm_env.tracing.baselines import Constant, Oracle
+from cwm_env.tracing.dataset import Summary, read
+from cwm_env.tracing.endpoint import Endpoint, Model
+from cwm_env.tracing.halting_programs import generate
 from cwm_env.tracing.producing import Unit, function_unit, produce, program_unit, tests_unit
 from cwm_env.tracing.repository import Cut, collect
 
@@ -27,7 +33,8 @@ def trace() -> None:
       cwm-env trace function f.py --call "f(1, 2)" --out f.jsonl.zst
       cwm-env trace function lib.py --entry slugify --count 20 --out slugify.jsonl.zst
       cwm-env trace program solution.py --stdin input.txt --out run.parquet
-      cwm-env trace tests boltons --out boltons.jsonl.zst --parallel 4
+      cwm-env trace evaluate f.jsonl.zst --model cwm --url http://127.0.0.1:8000/v1
+      cwm-env trace tests tasks/boltons-barrellist-slices/environment --out boltons.jsonl.zst --parallel 4
     """
 
 
@@ -150,4 +157,73 @@ def _produce(units: Iterable[Unit], common: dict[str, Any]) -> None:
         table.add_row(name, f"{getattr(summary, name):,}")
     for reason, number in sorted(summary.refused.items(), key=lambda pair: -pair[1]):
         table.add_row(f"refused: {reason}", f"{number:,}")
+    console.print(table)
+
+
+@trace.command()
+@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", help="Name of the model; without one, only the baselines are scored.")
+@click.option("--url", default="http://127.0.0.1:8000/v1", show_default=True, help="Its OpenAI-compatible endpoint.")
+@click.option("--key", envvar="OPENAI_API_KEY", default="none", help="Its key.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Traces to score.")
+@click.option("--frames", default=20, show_default=True, type=click.IntRange(1), help="Frames of each, one by one.")
+@click.option("--halting", default=0, show_default=True, type=click.IntRange(0), help="Programs to ask termination of.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--image", default="python", show_default=True, help="Image that predicted inputs run in.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    data: Path,
+    model: str | None,
+    url: str,
+    key: str,
+    limit: int,
+    frames: int,
+    halting: int,
+    seed: int,
+    image: str,
+    as_json: bool,
+) -> None:
+    """Score a model on the traces of DATA, beside an oracle and a constant baseline."""
+    traces = [Trace.from_cwm(record.text) for record in islice(read(data), limit)]
+    programs = generate(halting, seed)
+    place = Place.default(image)
+
+    def run(source: str, call: str) -> Trace:
+        return record_call(source, call=call, place=place)
+
+    models: list[Model] = [Oracle(traces, programs), Constant()]
+    if model:
+        models.insert(0, Endpoint(url, model, key))
+    scores = [evaluation.evaluate(m, traces, programs=programs, run=run, frames=frames, seed=seed) for m in models]
+    if as_json:
+        print_json({s.model: {n: [r.right, r.of] for n, r in s.rates.items()} for s in scores})
+        return
+    table = Table("model", *evaluation.MEASURES)
+    for score in scores:
+        table.add_row(score.model, *map(str, score.rates.values()))
+    console.print(table)
+
+
+@trace.command()
+@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", required=True, help="Name of the model.")
+@click.option("--url", default="http://127.0.0.1:8000/v1", show_default=True, help="Its OpenAI-compatible endpoint.")
+@click.option("--key", envvar="OPENAI_API_KEY", default="none", help="Its key.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.jsonl.")
+@click.option("--limit", default=1_000_000, show_default=True, type=click.IntRange(1), help="Traces to tell.")
+def rewrite(data: Path, model: str, url: str, key: str, out: Path, limit: int) -> None:
+    """Have a model tell the traces of DATA in plain words; tellings with another final value are dropped."""
+    refused: dict[str, int] = {}
+    kept = 0
+    with out.open("a") as file:
+        for record in islice(read(data), limit):
+            found = rewriting.rewrite(Trace.from_cwm(record.text), Endpoint(url, model, key))
+            if found.refused:
+                refused[found.refused] = refused.get(found.refused, 0) + 1
+            else:
+                kept += 1
+                file.write(json.dumps({"id": record.id, "text": found.text}) + "\n")
+    table = Table("what", "number", title=out.name)
+    for name, number in {"kept": kept, **{f"refused: {reason}": n for reason, n in refused.items()}}.items():
+        table.add_row(name, f"{number:,}")
     console.print(table)

@@ -67,7 +67,9 @@ class Constant:
                 state, _, source = frame[len(kind) :].partition(tokens.ACTION)
                 same = json.dumps(dict.fromkeys(json.loads(state), ".."))
                 return Completion(f"{tokens.LINE}{tokens.escape_json(same)}{tokens.ACTION}{source}", True)
-        return Completion(frame if frame.startswith((tokens.RETURN, tokens.EXCEPTION)) else tokens.CALL, True)
+        if frame.startswith((tokens.RETURN, tokens.EXCEPTION)):
+            return Completion(frame, True)
+        return Completion(f"{tokens.CALL}{{}}{tokens.ACTION}def main():\n", True)  # the trace begins
 
 
 def _until(text: str, stop: Sequence[str]) -> Completion:

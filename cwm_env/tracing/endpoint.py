@@ -28,7 +28,9 @@ class Completion:
 class Model(Protocol):
     """Continues text."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the model is called."""
 
     def complete(self, prompt: str, stop: Sequence[str], max_tokens: int) -> Completion:
         """Continue ``prompt`` up to the first of ``stop``.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cwm_env.errors import InputError
+from cwm_env.tracing import tokens
 from cwm_env.tracing.context import MARKER
 from cwm_env.tracing.endpoint import Model
 from cwm_env.tracing.format import Frame, Resolver, write_context, write_frame
@@ -20,6 +21,7 @@ from cwm_env.tracing.prediction import (
     predict_output,
     predict_trace,
 )
+from cwm_env.tracing.rewriting import same_value
 from cwm_env.tracing.traces import Trace
 
 Run = Callable[[str, str], Trace]
@@ -86,9 +88,9 @@ def evaluate(
     chance = random.Random(seed)  # noqa: S311 - nothing secret
     for trace in traces:
         _score_frames(scores, model, trace, frames, chance)
-        scores.rates["trace"].add(_same_value(predict_trace(model, trace.context).trace.value, trace.value))
+        scores.rates["trace"].add(same_value(predict_trace(model, trace.context).trace.value, trace.value))
         if trace.outcome == "returned":
-            scores.rates["output"].add(_same_value(predict_output(model, trace), trace.value))
+            scores.rates["output"].add(same_value(predict_output(model, trace), trace.value))
             if run is not None:
                 _score_input(scores, model, trace, run)
     for program in programs:
@@ -119,7 +121,7 @@ def _score_frame(scores: Scores, found: PredictedFrame, truth: Frame | None, bef
         state = exact = action
     else:
         state = frame.kind == truth.kind and frame.value == truth.value and _full(frame, before) == _full(truth, before)
-        exact = write_frame(frame) == write_frame(truth)
+        exact = found.text.removesuffix(tokens.FRAME) == write_frame(truth).removesuffix(tokens.FRAME)
     for name, right in {"format": found.well_formed, "action": action, "state": state, "exact": exact}.items():
         scores.rates[name].add(right)
 
@@ -129,18 +131,6 @@ def _full(frame: Frame, before: dict[str, str]) -> dict[str, str | None] | None:
         return None
     known = before if frame.kind == "line" else {}
     return {name: known.get(name) if text == ".." else text for name, text in frame.locals.items()}
-
-
-def _same_value(found: str | None, truth: str | None) -> bool:
-    """Equal as text, or as literals: how CRUXEval compares."""
-    if found is None or truth is None:
-        return False
-    if found == truth:
-        return True
-    try:
-        return bool(ast.literal_eval(found) == ast.literal_eval(truth))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return False
 
 
 def _score_input(scores: Scores, model: Model, trace: Trace, run: Run) -> None:
@@ -154,7 +144,7 @@ def _score_input(scores: Scores, model: Model, trace: Trace, run: Run) -> None:
     if arguments is not None:
         call = f"{name}({', '.join(f'{key}={value}' for key, value in arguments.items())})"
         try:
-            right = _same_value(run(source, call).value, trace.value)
+            right = same_value(run(source, call).value, trace.value)
         except InputError:  # it does not run
             right = False
     scores.rates["input"].add(right)

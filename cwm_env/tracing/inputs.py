@@ -34,8 +34,9 @@ def calls_in(tests: str, entry: str) -> list[str]:
     except (SyntaxError, ValueError) as error:
         raise InputError(f"the tests do not parse: {error}") from None
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and entry in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
+        if entry in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             if all(map(_is_literal, arguments)) and all(keyword.arg for keyword in node.keywords):
                 node.func = ast.Name(entry)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from cwm_env.sandbox.run import run
+from cwm_env.tracing.errors import TraceError
 from cwm_env.tracing.gathering import gather
 from cwm_env.tracing.rawlog import Ending, LogReader, RawTrace
 from cwm_env.tracing.recording import TraceLimits
@@ -49,6 +50,7 @@ def collect(place: Place, timeout: float = 120.0) -> list[str]:
     """The files of tests in the image's repository, as pytest collects them.
 
     Raises:
+        TraceError: pytest does not run, or its collecting fails.
         SandboxError: the sandbox failed.
         TimeoutError: collecting took longer than ``timeout`` seconds.
     """
@@ -57,7 +59,12 @@ def collect(place: Place, timeout: float = 120.0) -> list[str]:
     with contextlib.closing(place.backend.create(place.image, place.limits)) as sandbox:
         done = run(sandbox, argv, env=env, cwd=place.image.workdir, user=place.image.user, timeout=timeout)
     lines = done.stdout.decode("utf-8", "replace").splitlines()
-    return sorted({line.partition("::")[0] for line in lines if "::" in line and not line.startswith(" ")})
+    files = sorted({line.partition("::")[0] for line in lines if "::" in line and not line.startswith(" ")})
+    if not files and done.exit_code != 5:  # pytest's word for a repository without tests
+        raise TraceError(
+            f"pytest collects nothing: {(done.stderr or done.stdout).decode('utf-8', 'replace').strip()[-300:]}"
+        )
+    return files
 
 
 def trace_tests(

@@ -27,12 +27,13 @@ class Activation:
     """What the frames of one activation have shown so far."""
 
     __slots__ = (
-        "around", "code", "dots", "frame", "heads", "indices", "kept", "keys", "last", "renderer", "texts", "unchanged"
+        "around", "code", "dots", "frame", "heads", "indices", "kept", "keys", "last", "loses_names", "renderer", "texts", "unchanged"
     )  # fmt: skip
 
     def __init__(self, code: Any, renderer: Renderer, frame: Any = None) -> None:
         """Begin an activation of a registered code object; ``frame`` is only for the recorder to compare with."""
         self.code, self.renderer, self.frame = code, renderer, frame
+        self.loses_names = code.loses_names
         self.keys: List[str] = []
         self.around: Dict[int, Tuple[str, str]] = {}
         self.unchanged = "{}"
@@ -51,16 +52,23 @@ class Activation:
 
     def line(self, variables: Dict[str, Any]) -> str:
         """The variables as a JSON object, what did not change as ``".."``."""
-        if list(variables) != self.keys:
+        last = self.last
+        if len(variables) != len(last) or (self.loses_names and list(variables) != self.keys):
             return self._renamed(variables)
         first = -1
         shown: Optional[List[str]] = None
-        for value, last, i in zip(variables.values(), self.last, self.indices):
-            if value is last:
-                continue
-            if type(value) is int and -_SMALL < value < _SMALL:  # what changes most often, without a call
-                self.last[i], self.kept[i] = value, None
-                text = '"%d"' % value
+        values = list(variables.values())
+        for i in compress(self.indices, map(is_not, values, last)):
+            value = values[i]
+            kind, kept = type(value), self.kept[i]
+            if kept is not None:
+                # The type alone, where that is all there is to see; or what knows the container's content.
+                if kept is kind or (kept.kind is kind and self._same(kept, value)):
+                    continue
+            if kind is int and -_SMALL < value < _SMALL:  # what changes most often, without a call
+                last[i] = value
+                self.kept[i] = None
+                text = f'"{value}"'
                 if text == self.texts[i]:
                     continue
                 self.texts[i] = text
@@ -80,6 +88,13 @@ class Activation:
         around: Tuple[str, str] = self.around.get(first) or self._around(first)
         return around[0] + self.texts[first] + around[1]
 
+    @staticmethod
+    def _same(kept: Any, value: Any) -> bool:
+        try:
+            return bool(kept.same(value))
+        except Exception:  # another thread changed it under us
+            return False
+
     def _around(self, i: int) -> Tuple[str, str]:
         """What stands before and after the value of variable ``i`` where it alone has changed."""
         before, after = self.dots[:i] + [self.heads[i]], [""] + self.dots[i + 1 :]
@@ -95,30 +110,25 @@ class Activation:
         else:
             self.last[i] = _NOTHING
             try:
-                found = self._text_if_changed(i, kind, value)
+                text = self._text_of(i, kind, value)
             except Exception:  # another thread changed it under us
-                self.kept[i], found = None, self.renderer.text(value)
-            if found is None:
-                return False
-            text = found
+                self.kept[i], text = None, self.renderer.text(value)
         text = quote(text)
         if text == self.texts[i]:
             return False
         self.texts[i] = text
         return True
 
-    def _text_if_changed(self, i: int, kind: type, value: Any) -> Optional[str]:
+    def _text_of(self, i: int, kind: type, value: Any) -> str:
         kept = self.kept[i]
-        if kept is not None and kept.kind is kind:
-            if kept.same(value):
-                return None
+        if type(kept) in _KEEPERS and kept.kind is kind:
             text = kept.update(value)
             if text is not None:
                 return str(text)
         constant = self.renderer.constant.get(kind)
         if constant is not None:
-            self.kept[i] = None
-            return constant
+            self.kept[i] = kind
+            return str(constant)
         self.kept[i] = kept = keep(value, self.renderer)
         return self.renderer.text(value) if kept is None else str(kept.text())
 
@@ -169,7 +179,7 @@ class _Flat:
 
     def __init__(self, kind: type, items: List[Any], renderer: Renderer) -> None:
         self.kind, self.items, self.renderer = kind, items, renderer
-        self.parts = [renderer.render(item, 1) for item in items]
+        self.parts = renderer.atoms(items)
 
     def same(self, value: Any) -> bool:
         """Whether the container holds the same atoms, by identity."""
@@ -178,20 +188,19 @@ class _Flat:
 
     def update(self, value: Any) -> Optional[str]:
         """Take over what changed and return the text; None if it is no longer of this kind."""
-        items, parts, render = self.items, self.parts, self.renderer.render
+        items, parts = self.items, self.parts
         new = list(value)
         size, common = len(new), min(len(new), len(items))
         if size > self.renderer.items:
             return None
-        for i in compress(range(common), map(is_not, new, items)):
-            if type(new[i]) not in ATOMS:
-                return None
-            parts[i] = render(new[i], 1)
-        for item in new[common:]:
-            if type(item) not in ATOMS:
-                return None
-            parts.append(render(item, 1))
-        del parts[size:]
+        places = list(compress(range(common), map(is_not, new, items)))
+        others = [new[i] for i in places] + new[common:]
+        if not ATOMS.issuperset(map(type, others)):
+            return None
+        texts = self.renderer.atoms(others)
+        for i, text in zip(places, texts):
+            parts[i] = text
+        parts[common:] = texts[len(places) :]
         self.items = new
         return self.text()
 
@@ -279,3 +288,6 @@ class _Table:
         """The dict as text."""
         text = "{{{}}}".format(", ".join(self.parts))
         return text if len(text) <= self.renderer.chars else self.renderer.text(dict(zip(self.names, self.values)))
+
+
+_KEEPERS = (_Flat, _Rows, _Table)

@@ -182,10 +182,8 @@ class _Writer:
             except ValueError:
                 self.parts.append("cell()")
         elif kind is FunctionType:
-            self._all(
-                "function:%s:%d(" % (value.__qualname__, self._number(value.__code__)),
-                [value.__defaults__, value.__kwdefaults__, value.__dict__],
-            )
+            head = "function:%s:%d(" % (value.__qualname__, self._number(value.__code__))
+            self._all(head, [value.__defaults__, value.__kwdefaults__, value.__dict__])
             self._all("(", value.__closure__ or ())
         elif kind is MethodType:
             self._all("method(", [value.__func__, value.__self__])
@@ -203,7 +201,8 @@ class _Writer:
 
     def _number(self, code: Any) -> int:
         """Of a code object, the same throughout a run and in every run."""
-        return self._codes.setdefault(id(code), (len(self._codes), code))[0]
+        number: int = self._codes.setdefault(id(code), (len(self._codes), code))[0]
+        return number
 
     def _all(self, head: str, values: Any) -> None:
         self.parts.append(head)

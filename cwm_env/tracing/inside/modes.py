@@ -107,8 +107,8 @@ def _tests(request: Dict[str, Any], recorder: Recorder) -> int:
     sys.argv = ["pytest"] + list(request["args"])
     try:
         import pytest
-    except ImportError:
-        return _refuse(recorder, "no-pytest", "the image's Python has no pytest")
+    except ImportError as error:
+        return _refuse(recorder, "no-pytest", "the image's Python has no pytest: {}".format(error))
     plugin = _Plugin(recorder, engine(recorder, request.get("engine", "")) if request.get("trace", True) else None)
     recorder.sources.watch(lambda frame: recorder.policy.covers(frame.f_code.co_filename))
     return int(pytest.main(list(request["args"]), plugins=[plugin]))

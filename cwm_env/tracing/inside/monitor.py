@@ -147,7 +147,7 @@ class Monitor:
                 activation = stack[-1]
                 found = variables(frame, activation.code) if activation.code.plain else frame.f_locals
                 buffer = thread.buffer
-                buffer.append("l%d\t%s\n" % (number, activation.line(found)))
+                buffer.append(f"l{number}\t{activation.line(found)}\n")
                 if len(buffer) >= FLUSH:
                     thread.flush()
             except Exception:

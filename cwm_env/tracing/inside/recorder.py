@@ -16,6 +16,7 @@ import os
 import zlib
 from _thread import allocate_lock, get_ident
 from json import dumps
+from opcode import opmap
 from typing import Any, Dict, List, Optional
 
 from cwm_env.tracing.inside.activation import Activation, quote
@@ -51,7 +52,7 @@ class Policy:
 class Code:
     """A code object that is recorded."""
 
-    __slots__ = ("begun", "code", "name", "number", "plain", "shapes")
+    __slots__ = ("begun", "code", "loses_names", "name", "number", "plain", "shapes")
 
     def __init__(self, number: int, code: Any) -> None:
         self.number, self.code, self.begun = number, code, 0
@@ -59,6 +60,16 @@ class Code:
         self.shapes: Dict[Any, Any] = {}
         """What the activations of this code share: the texts around values, by the names of the variables."""
         self.plain = not code.co_flags & 2  # a module or a class body: its names are not fast locals
+        self.loses_names = self.plain or not _RENAMING.isdisjoint(code.co_names) or _deletes(code)
+        """Whether as many variables as before may be other ones."""
+
+
+_RENAMING = frozenset(("exec", "eval", "locals", "vars"))
+_DELETING = frozenset(number for name, number in opmap.items() if name.startswith("DELETE_") or "AND_CLEAR" in name)
+
+
+def _deletes(code: Any) -> bool:
+    return not _DELETING.isdisjoint(code.co_code[::2])
 
 
 class Recorder:
@@ -218,7 +229,8 @@ class Thread:
             return True
         self._calls += 1
         toss = "{} {} {}".format(self.policy.seed, self._trace, self._calls).encode()
-        return zlib.crc32(toss) < self.policy.step_in * 2.0**32
+        mixed = zlib.crc32(toss) * 0x9E3779B1 & 0xFFFFFFFF  # neighbours differ in few bits of their checksum
+        return mixed ^ mixed >> 15 < self.policy.step_in * 2.0**32
 
     def raised(self, frame: Any, error: Any) -> None:
         """An exception came up in an activation."""

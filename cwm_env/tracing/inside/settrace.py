@@ -68,18 +68,17 @@ def _skip(thread: Thread) -> _Trace:
 def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace:
     """The trace function of one activation, with all that it needs at hand: it runs for every line."""
     show, buffer, append = activation.line, thread.buffer, thread.buffer.append
-    plain = activation.code.plain
+    code, plain = activation.code, activation.code.plain
 
     def trace(frame: Any, event: str, arg: Any) -> Optional[_Trace]:
         try:
-            if not recorder.on:
-                _settrace(None)
-                return None
             if event == "line":
-                found = variables(frame, activation.code) if plain else frame.f_locals
-                append("l%d\t%s\n" % (frame.f_lineno, show(found)))
+                append(f"l{frame.f_lineno}\t{show(variables(frame, code) if plain else frame.f_locals)}\n")
                 if len(buffer) >= FLUSH:
                     thread.flush()
+                    if not recorder.on:
+                        _settrace(None)
+                        return None
             elif event == "return":
                 thread.returned(activation, frame, arg)
             elif event == "exception":

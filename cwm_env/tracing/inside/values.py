@@ -11,8 +11,9 @@ import re
 from collections import OrderedDict, defaultdict, deque
 from functools import partial
 from itertools import islice
+from marshal import dumps
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, Callable, Dict, Iterable, List, Set
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set
 
 from cwm_env.tracing.inside import known
 from cwm_env.tracing.inside import types_of as of
@@ -20,6 +21,7 @@ from cwm_env.tracing.inside.simple_repr import evaluate
 
 ATOMS = frozenset([int, str, float, bool, type(None), bytes, complex, type(Ellipsis), type(NotImplemented), range])
 """Types whose values never change, refer to nothing, and cannot be watched by a weak reference."""
+_MARSHALLED = frozenset([int, str, float, bool, type(None), bytes, complex])
 _BIG = 1 << 3000
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _Render = Callable[[Any, int], str]
@@ -185,12 +187,45 @@ class Renderer:
             parts.append("<+{} items>".format(size - len(parts)))
         return ", ".join(parts)
 
+    def atoms(self, values: List[Any]) -> List[str]:
+        """The texts of atoms, all at once where none can be too large."""
+        return list(map(repr, values)) if self._small(values) else [self.render(value, 1) for value in values]
+
+    def _small(self, values: Any) -> bool:
+        """Whether these are atoms that ``repr`` writes as we do, and of which none is large: few bytes in all."""
+        if not _MARSHALLED.issuperset(map(type, values)):
+            return False
+        try:
+            size = len(dumps(values if type(values) in (list, tuple) else list(values), 2))
+        except ValueError:
+            return False
+        if size < 400:  # an integer that is cut has more
+            return True
+        return size < 4 * self.chars and not any(type(value) is int and not -_BIG < value < _BIG for value in values)
+
+    def _whole(self, value: Any) -> Optional[str]:
+        """A container of few small atoms, written by the interpreter itself."""
+        if len(value) > self.items or not self._small(value):
+            return None
+        if type(value) is dict and not self._small(value.values()):
+            return None
+        text = repr(value)
+        return text if len(text) <= self.chars else None
+
     def _list(self, value: List[Any], depth: int) -> str:
+        if depth > 0:
+            whole = self._whole(value)
+            if whole is not None:
+                return whole
         return "[{}]".format(self._joined(value, value, len(value), depth)) if value else "[]"
 
     def _tuple(self, value: Any, depth: int) -> str:
         if not value:
             return "()"
+        if depth > 0:
+            whole = self._whole(value)
+            if whole is not None:
+                return whole
         return ("({},)" if len(value) == 1 else "({})").format(self._joined(value, value, len(value), depth))
 
     def _set(self, value: Any, depth: int) -> str:
@@ -204,6 +239,9 @@ class Renderer:
             return "{}"
         if depth <= 0:
             return "{{<+{} items>}}".format(len(value))
+        whole = self._whole(value)
+        if whole is not None:
+            return whole
         if id(value) in self._open:
             return "{...}"
         self._open.add(id(value))
