@@ -14,6 +14,7 @@ from cwm_env.envs.shell import open_session
 from cwm_env.envs.spaces import AnyText
 from cwm_env.errors import InfrastructureError, InputError, TaskError
 from cwm_env.grading import Grader
+from cwm_env.grading.rewards import Reward, named
 from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.sandbox.registry import backend as backend_named
@@ -46,6 +47,7 @@ class BashEnv(gymnasium.Env[str, str]):
         turns: int | None = None,
         episode_timeout: float | None = None,
         output: int | None = None,
+        reward: str | Reward = "pass-fail",
         images: ImageStore | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -58,6 +60,8 @@ class BashEnv(gymnasium.Env[str, str]):
             turns: steps until the episode is truncated.
             episode_timeout: seconds until the episode is truncated.
             output: bytes of a command's output that an observation keeps.
+            reward: what a verdict is worth: ``pass-fail``, ``signed``, ``share``, ``similarity``, or a function
+                (``grading.rewards``). An episode that ends without a verdict is worth 0.
             images: where images are kept.
             render_mode: ``ansi`` or ``human``.
 
@@ -81,6 +85,7 @@ class BashEnv(gymnasium.Env[str, str]):
         self.observation_space = AnyText()
         self.render_mode = render_mode
         self._images = images
+        self._reward = named(reward)
         self._backend: Backend = backend_named(backend)
         self._sandbox: Sandbox | None = None
         self._session: BashSession | None = None
@@ -192,7 +197,7 @@ class BashEnv(gymnasium.Env[str, str]):
         assert self._sandbox is not None
         if not submitted and not self._task.grade_on_truncation:
             return None
-        return Grader(self._backend, self._image, self._task).grade(self._sandbox)
+        return Grader(self._backend, self._image, self._task, reward=self._reward).grade(self._sandbox)
 
     def _failed(self, action: str, error: InfrastructureError) -> tuple[str, float, bool, bool, dict[str, Any]]:
         observation = prompts.failed(error)
