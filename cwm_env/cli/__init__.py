@@ -27,6 +27,7 @@ COMMANDS = {
     "play": "cwm_env.cli.play:play",
     "tasks": "cwm_env.cli.tasks:tasks",
     "images": "cwm_env.cli.images:images",
+    "grade": "cwm_env.cli.grade:grade",
     "replay": "cwm_env.cli.replay:replay",
     "trace": "cwm_env.cli.trace:trace",
     "debug": "cwm_env.cli.debug:debug",

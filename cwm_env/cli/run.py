@@ -13,7 +13,9 @@ from rich.table import Column, Table
 
 from cwm_env.cli.output import console, errors, print_json, say
 from cwm_env.errors import InputError
-from cwm_env.policies import Rollouts, make_policy
+from cwm_env.grading import evidence
+from cwm_env.grading.exploits import exploits
+from cwm_env.policies import Rollouts, cheat, make_policy
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.tasks import list_tasks, resolve
 from cwm_env.trajectories import TrajectoryStore
@@ -23,7 +25,7 @@ from cwm_env.types import Task, Trajectory
 @click.command()
 @click.argument("tasks", nargs=-1, metavar="[TASK]...")
 @click.option("--all", "every", is_flag=True, help="All shipped tasks.")
-@click.option("--policy", required=True, metavar="POLICY", help="gold, noop, openai:MODEL, or a bash script's path.")
+@click.option("--policy", required=True, metavar="POLICY", help="gold, noop, cheat, openai:MODEL, or a script's path.")
 @click.option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint; the key is $OPENAI_API_KEY.")
 @click.option("--parallel", default=1, show_default=True, type=click.IntRange(1, 1000), help="Episodes at once.")
 @click.option("--turns", type=click.IntRange(1), help="Steps an episode may take; default: the task's.")
@@ -50,18 +52,23 @@ def run(
     """Run one episode of each TASK (an id, or the path of a task's directory) with a policy.
 
     Each episode appends its trajectory to --out. The exit code is 0 when every episode got its verdict, whatever it
-    is, and 3 when the infrastructure failed one of them (its reward is then null).
+    is, and 3 when the infrastructure failed one of them (its reward is then null). The policy `cheat` plays every known
+    exploit, each in an episode of its own; the exit code is then 1 if one was rewarded.
 
     \b
     Examples:
       cwm-env run --all --policy gold --parallel 2
       cwm-env run TASK --policy fix.sh --json
+      cwm-env run TASK --policy cheat --parallel 2
       cwm-env run TASK --policy openai:MODEL --base-url http://127.0.0.1:8000/v1
     """
     chosen = [resolve(task) for task in (*tasks, *(list_tasks() if every else ()))]
     if not chosen:
         raise InputError("name a task, or give --all; `cwm-env tasks list` shows what there is")
+    _warn_of_untried(chosen)
     makes_policy = make_policy(policy, base_url=base_url)
+    if policy == cheat.NAME:
+        chosen = [task for task in chosen for _ in exploits()]
     sandboxes = backend_named(backend)
     board = _Board(chosen)
 
@@ -95,13 +102,27 @@ def run(
     for episode in episodes:
         if episode["error"]:
             say(f"{episode['task']}: {episode['error']}")
-    return 3 if any(episode["failure"] for episode in episodes) else 0
+    if any(episode["failure"] for episode in episodes):
+        return 3
+    return 1 if policy == cheat.NAME and any(episode["reward"] > 0 for episode in episodes) else 0
+
+
+def _warn_of_untried(tasks: list[Task]) -> None:
+    """Say which tasks nobody has tried, or were found not to be fit to give rewards."""
+    found = {task.id: evidence.find(task) for task in tasks}
+    untried = [name for name, known in found.items() if known is None]
+    if untried:
+        say(f"not tried yet whether they may give rewards: {', '.join(untried)}; `cwm-env tasks validate` does")
+    for name, known in found.items():
+        if known and not known["admitted"]:
+            say(f"{name} may not give rewards: {known['problems'][0]}")
 
 
 def _as_json(trajectory: Trajectory) -> dict[str, Any]:
     grade = trajectory.grade
     return {
         "task": trajectory.task_id,
+        "policy": trajectory.policy,
         "reward": trajectory.reward,
         "outcome": grade.outcome if grade else "error" if trajectory.failure else "truncated",
         "reason": grade.reason if grade else "",
@@ -138,7 +159,8 @@ class _Board:
             outcome = row["failure"] or row["outcome"]
             colour = "green" if row["reward"] == 1 else "red" if row["failure"] else "yellow"
             numbers = (str(row["steps"]), reward, f"{row['seconds']:.1f}")
-            table.add_row(escape(task.id), f"[{colour}]{outcome}[/]", *numbers)
+            exploit = f" {row['policy']}" if row["policy"].startswith(cheat.NAME) else ""
+            table.add_row(escape(task.id + exploit), f"[{colour}]{outcome}[/]", *numbers)
         return table
 
     def _summary(self) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.live import Live
 from rich.markdown import Markdown
 from rich.markup import escape
-from rich.status import Status
-from rich.table import Table
+from rich.table import Column, Table
 
 from cwm_env.cli.output import console, errors, print_json
 from cwm_env.errors import InputError
 from cwm_env.tasks import list_tasks, resolve
 from cwm_env.types import Task
+
+if TYPE_CHECKING:
+    from cwm_env.grading import Admission
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
@@ -77,20 +79,23 @@ def show(task: str, as_json: bool) -> None:
 @tasks.command()
 @click.argument("names", nargs=-1, metavar="[TASK]...")
 @click.option("--all", "every", is_flag=True, help="All shipped tasks.")
-@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of the gold solution.")
+@click.option("--repeats", default=2, show_default=True, type=click.IntRange(1), help="Runs of the gold solution.")
 @click.option("--record", is_flag=True, help="First write tests/expected.json from what the gold solution changes.")
 @click.option("--backend", default="namespaces", show_default=True, help="Where sandboxes are made.")
 @_JSON
 def validate(names: tuple[str, ...], every: bool, repeats: int, record: bool, backend: str, as_json: bool) -> int:
-    """Try each TASK: untouched it must fail, with its gold solution it must pass, and repeats must agree.
+    """Try whether each TASK may give rewards.
 
-    The exit code is 1 if a task may not give rewards.
+    Untouched it must fail; its gold solution must pass, every time; exploits must not pass; no later commit, fixed
+    release or hidden test may lie in its image; and its tests must stay well within their time. What was found is kept
+    by the digest of the task's files, and `run` warns of a task that was not tried. The exit code is 1 if a task may
+    not give rewards.
 
     \b
     Example:
-      cwm-env tasks validate --all --repeats 3
+      cwm-env tasks validate --all --repeats 5
     """
-    from cwm_env.grading import record_expected
+    from cwm_env.grading import evidence, record_expected
     from cwm_env.grading import validate as try_task
     from cwm_env.images import ImageStore
     from cwm_env.sandbox.registry import backend as backend_named
@@ -100,43 +105,67 @@ def validate(names: tuple[str, ...], every: bool, repeats: int, record: bool, ba
     if not chosen:
         raise InputError("name a task, or give --all; `cwm-env tasks list` shows what there is")
     sandboxes, store = backend_named(backend), ImageStore()
+    board = _Board(chosen)
     results = []
-    for task in chosen:
-        with errors.status(f"{escape(task.id)}: image") as status:
+    with Live(board.table(), console=errors if as_json else console, refresh_per_second=8, transient=as_json) as live:
+        for index, task in enumerate(chosen):
+
+            def said(check: str, state: str, index: int = index) -> None:
+                board.say(index, check, state)
+                live.update(board.table())
+
+            said("seconds", "image")
             image = store.get(task.image)
             if record:
-                _report(status, task.id, "recording")
+                said("seconds", "recording")
                 write_expected(task, *record_expected(sandboxes, image, task, max(repeats, 2)))
                 assert task.directory is not None
                 task = resolve(task.directory)
-            report = partial(_report, status, task.id)
-            results.append(try_task(sandboxes, image, task, repeats=repeats, said=report))
+            said("seconds", "")
+            found = try_task(sandboxes, image, task, repeats=repeats, said=said)
+            evidence.keep(task, image, found)
+            said("seconds", f"{found.duration:.1f}")
+            said("verdict", "[green]admitted[/]" if found.admitted else "[red]refused[/]")
+            results.append(found)
     if as_json:
-        print_json(
-            [
-                {
-                    "id": r.task_id,
-                    "admitted": r.admitted,
-                    "problems": r.problems,
-                    "untouched": r.untouched.outcome,
-                    "gold": [grade.outcome for grade in r.gold],
-                    "seconds": round(r.duration, 3),
-                }
-                for r in results
-            ]
-        )
-    else:
-        table = Table("task", "untouched", "gold", "seconds", "verdict")
-        for r in results:
-            verdict = "[green]admitted[/]" if r.admitted else f"[red]{escape('; '.join(r.problems))}[/]"
-            gold = ", ".join(dict.fromkeys(grade.outcome for grade in r.gold))
-            table.add_row(escape(r.task_id), r.untouched.outcome, gold, f"{r.duration:.1f}", verdict)
-        console.print(table)
-    return 0 if all(r.admitted for r in results) else 1
+        print_json([_as_json(found) for found in results])
+    for found in results:
+        for problem in found.problems:
+            errors.print(f"{found.task_id}: {problem}", style="red", markup=False)
+    return 0 if all(found.admitted for found in results) else 1
 
 
-def _report(status: Status, task_id: str, text: str) -> None:
-    status.update(f"{escape(task_id)}: {escape(text)}")
+class _Board:
+    """The live table of checks: a row for each task."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self._rows: list[dict[str, str]] = [{"task": escape(task.id)} for task in tasks]
+
+    def say(self, row: int, check: str, state: str) -> None:
+        """Change one cell."""
+        self._rows[row][check] = {"ok": "[green]ok[/]", "no": "[red]no[/]"}.get(state, state)
+
+    def table(self) -> Table:
+        """As it stands."""
+        from cwm_env.grading.admission import CHECKS
+
+        columns = ("task", *CHECKS, "seconds", "verdict")
+        table = Table(Column("task", overflow="fold"), *columns[1:])
+        for row in self._rows:
+            table.add_row(*(row.get(column, "") for column in columns))
+        return table
+
+
+def _as_json(found: Admission) -> dict[str, Any]:
+    return {
+        "id": found.task_id,
+        "admitted": found.admitted,
+        "problems": found.problems,
+        "untouched": found.untouched.outcome,
+        "gold": [grade.outcome for grade in found.gold],
+        "forged": dict(found.forged),
+        "seconds": round(found.duration, 3),
+    }
 
 
 def _summary(task: Task) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from cwm_env.envs.episode import Episode, Stepped
 from cwm_env.envs.shell import open_session
 from cwm_env.errors import InfrastructureError
 from cwm_env.grading import Grader
+from cwm_env.grading.rewards import Reward, named
 from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.sandbox.registry import backend as backend_named
@@ -40,6 +41,7 @@ class BashEnv(ShellEnv):
         turns: int | None = None,
         episode_timeout: float | None = None,
         output: int | None = None,
+        reward: str | Reward = "pass-fail",
         images: ImageStore | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -52,6 +54,8 @@ class BashEnv(ShellEnv):
             turns: steps until the episode is truncated.
             episode_timeout: seconds until the episode is truncated.
             output: bytes of a command's output that an observation keeps.
+            reward: what a verdict is worth: ``pass-fail``, ``signed``, ``share``, ``similarity``, or a function
+                (``grading.rewards``). An episode that ends without a verdict is worth 0.
             images: where images are kept.
             render_mode: ``ansi`` or ``human``.
 
@@ -68,6 +72,7 @@ class BashEnv(ShellEnv):
         }
         self._overrides = {name: value for name, value in given.items() if value is not None}
         self._images = images
+        self._reward = named(reward)
         self._backend: Backend = backend_named(backend)
         self._sandbox: Sandbox | None = None
         self._session: BashSession | None = None
@@ -128,7 +133,7 @@ class BashEnv(ShellEnv):
 
     def _grade(self) -> Grade:
         assert self._sandbox is not None
-        return Grader(self._backend, self._image, self._task).grade(self._sandbox)
+        return Grader(self._backend, self._image, self._task, reward=self._reward).grade(self._sandbox)
 
     def _end(self) -> None:
         session, sandbox, self._session, self._sandbox = self._session, self._sandbox, None, None

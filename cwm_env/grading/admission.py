@@ -1,17 +1,24 @@
-"""Whether a task may give rewards: untouched it must fail, its gold solution must pass, and repeats must agree."""
+"""Whether a task may give rewards: untouched it fails, its gold solution passes every time, and no forgery does."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cwm_env.errors import GradingError, TaskError
+from cwm_env.grading.exploits import FOR_ADMISSION, Exploit, exploits
 from cwm_env.grading.gold import gold_patch
 from cwm_env.grading.grader import Grader
-from cwm_env.grading.runner import Ran
+from cwm_env.grading.leaks import leaks
+from cwm_env.grading.runner import Ran, run_bash
 from cwm_env.sandbox.base import Backend
-from cwm_env.types import Grade, Image, Task
+from cwm_env.types import Grade, Image, Outcome, Task
+
+CHECKS = ("untouched", "gold", "forged", "leaks", "time")
+"""What a task is tried for, in this order."""
+_SHARE_OF_TIMEOUT = 0.5
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,8 @@ class Admission:
     """The verdict on the image as it is."""
     gold: tuple[Grade, ...]
     """The verdicts on the gold solution, one per repeat."""
+    forged: Mapping[str, Outcome]
+    """What came of the exploits that were tried, by their name."""
     duration: float
     """Seconds."""
 
@@ -54,12 +63,18 @@ def record_expected(backend: Backend, image: Image, task: Task, repeats: int = 2
 
 
 def validate(
-    backend: Backend, image: Image, task: Task, *, repeats: int = 1, said: Callable[[str], None] = lambda _: None
+    backend: Backend,
+    image: Image,
+    task: Task,
+    *,
+    repeats: int = 1,
+    said: Callable[[str, str], None] = lambda *_: None,
 ) -> Admission:
-    """Try the task as an episode would: untouched, and ``repeats`` times with its gold solution.
+    """Try the task as episodes would: untouched, with its gold solution, and with exploits; and look for leaks.
 
     Args:
-        said: is told what is being tried.
+        repeats: of the gold solution.
+        said: is told the check (one of ``CHECKS``) and how it goes: a count while it runs, then ``ok`` or ``no``.
 
     Raises:
         TaskError: the solution does not work.
@@ -68,15 +83,51 @@ def validate(
     """
     started = time.perf_counter()
     grader = Grader(backend, image, task)
-    said("untouched")
+    problems: list[str] = []
+
+    def close(check: str, found: Sequence[str]) -> None:
+        problems.extend(found)
+        said(check, "no" if found else "ok")
+
+    said("untouched", "…")
     untouched = grader.grade_patch("")
+    close("untouched", _of_untouched(task, untouched))
     gold = gold_patch(backend, image, task)
-    grades = []
-    for number in range(1, repeats + 1):
-        said(f"gold {number}/{repeats}")
+    grades: list[Grade] = []
+    for number in range(repeats):
+        said("gold", f"{number}/{repeats}")
         grades.append(grader.grade_patch(gold))
-    problems = (*_of_untouched(task, untouched), *_of_gold(grades))
-    return Admission(task.id, problems, untouched, tuple(grades), time.perf_counter() - started)
+    close("gold", _of_gold(grades))
+    forged: dict[str, Outcome] = {}
+    for number, name in enumerate(FOR_ADMISSION):
+        said("forged", f"{number}/{len(FOR_ADMISSION)}")
+        forged[name] = _play(backend, image, task, grader, exploits()[name]).outcome
+    rewarded = [name for name, outcome in forged.items() if outcome == "resolved"]
+    close("forged", [f"the exploit {name} is rewarded" for name in rewarded])
+    said("leaks", "…")
+    close("leaks", leaks(backend, image, task, gold))
+    close("time", _of_time(task, grades))
+    return Admission(task.id, tuple(problems), untouched, tuple(grades), forged, time.perf_counter() - started)
+
+
+def _play(backend: Backend, image: Image, task: Task, grader: Grader, exploit: Exploit) -> Grade:
+    """The verdict on a sandbox in which an exploit was run."""
+    episode = backend.create(image, task.limits)
+    try:
+        run_bash(episode, image, exploit.commands, task.limits.command_timeout, user=image.user)
+        return grader.grade(episode)
+    finally:
+        episode.close()
+
+
+def _of_time(task: Task, grades: Sequence[Grade]) -> list[str]:
+    longest = max(grade.phases.get("tests", 0.0) for grade in grades)
+    if longest <= task.tests.timeout * _SHARE_OF_TIMEOUT:
+        return []
+    return [
+        f"the hidden tests took {longest:.1f} of {task.tests.timeout:g} seconds, too near to their limit: "
+        "raise [verifier] timeout_sec"
+    ]
 
 
 def _of_untouched(task: Task, grade: Grade) -> list[str]:
@@ -92,13 +143,14 @@ def _of_untouched(task: Task, grade: Grade) -> list[str]:
     return problems
 
 
-def _of_gold(grades: list[Grade]) -> list[str]:
+def _of_gold(grades: Sequence[Grade]) -> list[str]:
     bad = [grade for grade in grades if grade.outcome != "resolved"]
     if not bad:
         return []
     flaky = sorted({name for name in bad[0].tests if len({grade.tests.get(name) for grade in grades}) > 1})
     if flaky:
-        return [f"repeats of the gold solution disagree on {', '.join(flaky[:3])}"]
+        more = f" and {len(flaky) - _NAMED} more" if len(flaky) > _NAMED else ""
+        return [f"repeats of the gold solution disagree on {', '.join(flaky[:_NAMED])}{more}"]
     return [f"the gold solution is {bad[0].outcome}: {bad[0].reason}"]
 
 

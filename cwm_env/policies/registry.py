@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cwm_env.errors import InputError
-from cwm_env.policies import scripted
+from cwm_env.policies import cheat, scripted
 from cwm_env.policies.base import Policy
 
 
@@ -14,7 +14,7 @@ def make_policy(spec: str, *, base_url: str | None = None) -> Callable[[], Polic
     """A maker of policies, one for each parallel episode.
 
     Args:
-        spec: ``gold``, ``noop``, ``openai:MODEL``, or the path of a bash script.
+        spec: ``gold``, ``noop``, ``cheat``, ``openai:MODEL``, or the path of a bash script.
         base_url: of an OpenAI-compatible endpoint; None takes OpenAI's, or ``$OPENAI_BASE_URL``.
 
     Raises:
@@ -26,12 +26,16 @@ def make_policy(spec: str, *, base_url: str | None = None) -> Callable[[], Polic
         return scripted.GoldPolicy
     if spec == "noop":
         return scripted.noop
+    if spec == cheat.NAME:
+        return cheat.cheats()
     if spec.startswith("openai:"):
         from cwm_env.policies.chat import chat_policies
 
         return chat_policies(spec.removeprefix("openai:"), base_url)
     if not Path(spec).is_file():
-        raise InputError(f"there is no policy {spec!r}: choose gold, noop, openai:MODEL, or the path of a bash script")
+        raise InputError(
+            f"there is no policy {spec!r}: choose gold, noop, cheat, openai:MODEL, or the path of a bash script"
+        )
     script = Path(spec)
     scripted.from_file(script)  # so that a file that cannot be read is said before anything starts
     return lambda: scripted.from_file(script)

@@ -30,8 +30,8 @@ def rollout(env: Any, policy: Policy, keep: Keep, *, seed: int | None = None, wa
         InputError: the policy cannot act in the task.
     """
     ended_as: list[Trajectory] = []
-    recorded = RecordEpisode(env, ended_as.append, policy=policy.name)
     policy.begin(env.task)
+    recorded = RecordEpisode(env, ended_as.append, policy=policy.name)
     try:
         env.prepare(watch)
         watch("starting")

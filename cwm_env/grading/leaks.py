@@ -1,0 +1,117 @@
+"""What an image must not hold: later commits, the fix, or the hidden tests."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Collection, Mapping
+
+from cwm_env.grading import archive
+from cwm_env.sandbox.base import Backend, Sandbox
+from cwm_env.types import Image, Task
+
+_MOST = 200
+_BYTES = 64 << 20
+
+_GIT = f"""
+{archive.TRUST_DIRECTORIES}
+cd "$1" || exit 1
+count=$(git cat-file --batch-all-objects --batch-check='%(objecttype)' | grep -c '^commit$')
+[ "$count" = 1 ] || echo "its .git holds $count commits, not one"
+[ -z "$(git remote)" ] || echo "its .git names remotes: $(git remote | tr '\\n' ' ')"
+count=$(git for-each-ref | wc -l)
+[ "$count" -le 1 ] || echo "its .git holds $count refs, not one"
+[ "$(cat .git/logs/HEAD 2>/dev/null | wc -l)" -le 1 ] || echo "its .git holds a reflog"
+[ ! -s .git/objects/info/alternates ] || echo "its .git borrows objects from another repository"
+for path in /tests /solution; do [ ! -e "$path" ] || echo "it holds $path"; done
+"""
+# Without what is not on a disk. Names travel as arguments: they hold no pattern characters that matter.
+_FIND = """
+find / \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -type f -size -4096k \\( "$@" \\) -print0 2>/dev/null
+"""
+
+
+def leaks(backend: Backend, image: Image, task: Task, gold: str) -> list[str]:
+    """What should not be in the image of a task, a sentence each.
+
+    Args:
+        gold: the gold patch; empty where there is none.
+
+    Raises:
+        SandboxError: a sandbox failed.
+        GradingError: the image could not be looked through.
+    """
+    clone = backend.create(image, task.limits)
+    try:
+        told = archive.program(clone, ["bash", "-c", _GIT, "git", image.workdir]).stdout.decode(errors="replace")
+        found = [f"the image of {task.id} leaks: {line}" for line in told.splitlines()]
+        return [*found, *_hidden_tests(clone, task), *_fix(clone, image, gold), *_releases(clone, task)]
+    finally:
+        clone.close()
+
+
+def _hidden_tests(clone: Sandbox, task: Task) -> list[str]:
+    files = [path for path in task.tests.directory.rglob("*") if path.is_file() and path.stat().st_size > 32]
+    hidden = {hashlib.sha256(path.read_bytes()).digest(): path for path in files}
+    inside = archive.read_files(clone, _find(clone, {path.name for path in files}), _BYTES)
+    return [
+        f"the hidden test {hidden[digest].name} can be read at {path}"
+        for path, content in inside.items()
+        if (digest := hashlib.sha256(content).digest()) in hidden
+    ]
+
+
+def _fix(clone: Sandbox, image: Image, gold: str) -> list[str]:
+    """Other copies of the files that the gold patch changes, which hold all that it adds."""
+    added = _added(gold)
+    places = [path for path in _find(clone, set(map(posixpath.basename, added))) if not _is_changed(path, image, added)]
+    return [
+        f"the fix of {name} can be read at {path}"
+        for path, content in archive.read_files(clone, places, _BYTES).items()
+        for name, lines in added.items()
+        if posixpath.basename(path) == posixpath.basename(name) and lines <= _lines(content)
+    ]
+
+
+def _is_changed(path: str, image: Image, added: Mapping[str, object]) -> bool:
+    return posixpath.relpath(path, image.workdir) in added
+
+
+def _added(patch: str) -> dict[str, frozenset[bytes]]:
+    """The lines that a patch adds to each file; files that it only takes from are left out."""
+    found: dict[str, frozenset[bytes]] = {}
+    for section in re.split(r"^diff --git ", patch, flags=re.MULTILINE)[1:]:
+        name = re.search(r"^\+\+\+ b/(.*)$", section, re.MULTILINE)
+        new = "\n".join(
+            line[1:] for line in section.splitlines() if line.startswith("+") and not line.startswith("+++ ")
+        )
+        lines = _lines(new.encode("utf-8", "surrogateescape"))
+        if name and lines:
+            found[name[1]] = lines
+    return found
+
+
+def _lines(content: bytes) -> frozenset[bytes]:
+    return frozenset(line.strip() for line in content.splitlines()) - {b""}
+
+
+def _releases(clone: Sandbox, task: Task) -> list[str]:
+    """Archives of the package that the task is about."""
+    words = str(task.metadata.get("package", "")).split()
+    if not words:
+        return []
+    name = re.sub(r"[-_.]+", "[-_.]", re.sub(r"[^\w.-]", "", words[0]))
+    patterns = {f"{name}-*{ending}" for ending in (".whl", ".tar.gz", ".tar.bz2", ".zip", ".egg")}
+    return [f"the image holds a release of {words[0]}: {path}" for path in _find(clone, patterns)]
+
+
+def _find(clone: Sandbox, names: Collection[str]) -> list[str]:
+    """Absolute paths of the regular files of those names, anywhere."""
+    if not names:
+        return []
+    tests = " -o ".join(["-iname %s"] * len(names)).split()
+    given = iter(sorted(names))
+    argv = [next(given) if word == "%s" else word for word in tests]
+    done = archive.program(clone, ["bash", "-c", _FIND, "find", *argv], output_limit=1 << 20)
+    return [path.decode("utf-8", "surrogateescape") for path in done.stdout.split(b"\0") if path][:_MOST]

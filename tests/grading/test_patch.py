@@ -1,0 +1,173 @@
+"""The patch is what the agent changed, whatever it is made of, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cwm_env.grading import patch as patches
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
+from cwm_env.sandbox.run import run
+from cwm_env.types import HiddenTests, Image, Limits
+from tests.grading.conftest import BYTES, Take, listing
+
+Tree = Callable[[str], dict[bytes, bytes]]
+
+
+def test_no_change_is_an_empty_patch(take: Take) -> None:
+    assert take("true") == patches.Patch("")
+    assert take("touch pkg/core.py; cp -a pkg other; rm -r other") == patches.Patch("")
+
+
+def test_content_mode_binary_links_and_deletions_cross(take: Take, tree_after: Tree) -> None:
+    patch = take(
+        "sed -i 's/ + 1//' pkg/core.py; chmod +x pkg/__init__.py; head -c 3000 /dev/urandom > new.bin; : > empty;"
+        "printf '\\0' >> pkg/data.bin; ln -s core.py pkg/link.py; ln -s ../../pkg pkg/sub/up; rm CHANGELOG.md;"
+        "git mv -k pkg/sub/deep.py pkg/moved.py"
+    )
+    tree = tree_after(patch.text)
+    assert tree[b"./pkg/link.py"].startswith(b"link core.py") and tree[b"./pkg/sub/up"].startswith(b"link ../../pkg")
+    assert {b"./pkg/moved.py", b"./new.bin", b"./empty"} <= set(tree)
+    assert b"./CHANGELOG.md" not in tree and b"./pkg/sub/deep.py" not in tree
+    assert tree[b"./pkg/__init__.py"].startswith(b"x\n")
+    assert patch.dropped == ()
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "rm -rf pkg/sub; echo file > pkg/sub",
+        "rm pkg/core.py; mkdir pkg/core.py; echo x > pkg/core.py/x.py",
+        "rm -rf pkg/sub; ln -s ../pkg pkg/sub",
+        "mv pkg package; mkdir pkg; echo x > pkg/new.py",
+        "rm -rf pkg; mkdir -p pkg/sub; echo 'x = 1' > pkg/sub/deep.py",
+        "rm -f .gitattributes; echo a > win.bat",
+    ],
+)
+def test_any_kind_of_path_may_take_the_place_of_another(
+    commands: str, take: Take, tree_after: Tree, backend: NamespacesBackend, repository: Image
+) -> None:
+    episode = backend.create(repository, Limits())
+    run(episode, ["bash", "-c", commands], cwd="/repo", timeout=60)
+    assert tree_after(take(commands).text) == listing(episode)
+    episode.close()
+
+
+NAMES = st.binary(min_size=1, max_size=12).filter(
+    lambda name: b"\0" not in name and b"/" not in name and name not in (b".", b"..") and b"git" not in name.lower()
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES, st.binary(max_size=40), min_size=1, max_size=12))
+def test_names_and_content_are_any_bytes(
+    backend: NamespacesBackend, repository: Image, tests: HiddenTests, files: dict[bytes, bytes]
+) -> None:
+    episode, fresh, clone = (backend.create(repository, Limits()) for _ in range(3))
+    try:
+        data = b"".join(name + b"\0" + content.hex().encode() + b"\0" for name, content in files.items())
+        script = r"""while IFS= read -r -d '' n && IFS= read -r -d '' h; do
+            printf "$(sed 's/../\\x&/g' <<< "$h")" > "new/$n"; done"""
+        run(episode, ["bash", "-c", f"mkdir new; {script}"], env=BYTES, cwd="/repo", input=data, timeout=60)
+        made = listing(episode)
+        episode.stop()
+        patch = patches.take(episode, fresh, repository, replace(tests, ignored=True))
+        assert patches.apply(clone, repository, patch.text) == ""
+        dropped = {b"./" + name.encode("utf-8", "surrogateescape") for name in patch.dropped}
+        assert listing(clone) == {name: content for name, content in made.items() if name not in dropped}
+    finally:
+        for sandbox in (episode, fresh, clone):
+            sandbox.close()
+
+
+def test_what_git_ignores_is_listed_and_counts_only_where_the_task_says_so(take: Take, tests: HiddenTests) -> None:
+    commands = "echo x > a.log; mkdir build; echo y > build/lib.py; echo z > kept.py"
+    patch = take(commands)
+    assert "kept.py" in patch.text and "build/lib.py" not in patch.text and patch.ignored == ("a.log", "build/lib.py")
+    patch = take(commands, replace(tests, ignored=True))
+    assert "build/lib.py" in patch.text and patch.ignored == ()
+
+
+def test_a_tracked_file_counts_though_it_is_ignored(take: Take) -> None:
+    assert "pkg/core.py" in take("echo '*' > .gitignore; echo >> pkg/core.py").text
+
+
+def test_what_the_agent_committed_is_part_of_the_patch(take: Take) -> None:
+    commit = "git -c user.name=a -c user.email=a@b commit -qam x"
+    assert "+z = 1" in take(f"echo z = 1 >> pkg/core.py; {commit}; rm -rf .git").text
+    assert "+z = 1" in take("echo z = 1 >> pkg/core.py; git update-index --assume-unchanged pkg/core.py").text
+
+
+def test_the_agents_git_attributes_change_no_byte(take: Take, tree_after: Tree) -> None:
+    patch = take(
+        "echo '* text eol=crlf ident working-tree-encoding=UTF-16 -diff' > .gitattributes;"
+        "printf '$Id$\\n' >> pkg/core.py"
+    )
+    assert "+$Id$\n" in patch.text and "\r" not in patch.text
+    assert set(tree_after(patch.text)) >= {b"./.gitattributes"}
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "echo x > tests/test_new.py",
+        "rm -rf tests; ln -s pkg tests",
+        "rm -rf tests; echo > tests",
+        "mkdir -p pkg/tests; echo > pkg/tests/x.py",
+        "echo > pkg/conftest.py",
+        "mkdir pkg/conftest; echo > pkg/conftest/__init__.py",
+        "echo > pytest.ini; echo > setup.cfg; echo >> pyproject.toml; echo > tox.ini",
+        "echo > sitecustomize.py; mkdir -p a/sitecustomize; echo > a/sitecustomize/__init__.py; echo > usercustomize.abi3.so",
+        "ln -s pkg sitecustomize",
+        "echo > x.pth; mkdir a.egg-info b.dist-info; echo > a.egg-info/entry_points.txt; echo > b.dist-info/RECORD",
+        "mkdir pkg/__pycache__; echo > pkg/__pycache__/core.cpython-311.pyc; echo > pkg/core.pyc",
+        "ln -s /etc/passwd a; ln -s ../../etc b; ln -s pkg/../../etc c; ln -s pkg/.. d; ln -s .git/config e",
+        "mkdir .GIT; echo > .GIT/config; ln -s x .gitmodules; mkdir n; git -C n init -q",
+        "mkfifo pipe",
+        "echo > pyvenv.cfg; echo > .python-version; mkdir -p lib/site-packages; echo > lib/site-packages/x.py",
+    ],
+)
+def test_what_is_protected_does_not_cross(commands: str, take: Take) -> None:
+    patch = take(f"{commands}; echo 'z = 1' > pkg/honest.py")
+    assert patch.text.count("diff --git") == 1 and "pkg/honest.py" in patch.text
+    assert patch.dropped or "pycache" in commands
+
+
+def test_deleting_a_directory_spares_what_is_protected_in_it(take: Take, tree_after: Tree) -> None:
+    tree = tree_after(take("rm -rf * .gitignore .gitattributes").text)
+    assert set(tree) == {b"./tests/test_core.py", b"./tests/helpers.py", b"./conftest.py", b"./pyproject.toml"}
+    assert set(tree_after(take("cd /; mv repo old; mkdir repo").text)) == set(tree)
+
+
+def test_a_task_opens_what_its_fix_needs(take: Take, tests: HiddenTests) -> None:
+    patch = take("echo >> pyproject.toml; echo > setup.cfg", replace(tests, unprotected=("pyproject.toml",)))
+    assert "pyproject.toml" in patch.text and patch.dropped == ("setup.cfg",)
+
+
+@pytest.mark.parametrize(
+    ("commands", "says"),
+    [
+        ("truncate -s 1T sparse", "bytes"),
+        ("head -c 70000000 /dev/zero > big", "bytes"),
+        ("mkdir many; cd many; for i in {1..21000}; do : > $i; done", "paths"),
+        ("for i in {1..300}; do mkdir d; cd d; done", "deep"),
+    ],
+)
+def test_too_much_has_a_clear_outcome(commands: str, says: str, take: Take) -> None:
+    with pytest.raises(ValueError, match=says):
+        take(commands)
+
+
+def test_a_patch_that_does_not_apply_says_so(backend: NamespacesBackend, repository: Image) -> None:
+    clone = backend.create(repository, Limits())
+    for bad in (
+        "nonsense",
+        "--- a/none\n+++ b/none\n@@ -1 +1 @@\n-a\n+b\n",
+        "--- /dev/null\n+++ b/../out\n@@ -0,0 +1 @@\n+a\n",
+    ):
+        assert patches.apply(clone, repository, bad) != ""
+    clone.close()
