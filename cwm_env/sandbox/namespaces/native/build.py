@@ -71,4 +71,3 @@ def build(target: Path, machine: str, *, portable: bool = False) -> None:
             return
         said = done.stderr.strip()[-2000:]
     raise BuildFailed(f"the sandbox's native program could not be built ({said}): pip install ziglang")
-

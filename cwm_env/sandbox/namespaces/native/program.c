@@ -93,7 +93,8 @@ static void child(const struct plan *plan, const struct message *request, const 
 	if (!tool) {
 		syscall(SYS_close_range, 3U, ~0U, 0U);
 		limit_program();
-	}
+	} else if (plan->first_private)
+		syscall(SYS_close_range, (unsigned)plan->first_private, ~0U, 0U);
 	if (!nested && many_ids() && !become(user))
 		give_up("cannot become the user");
 	/* Only now may others in the sandbox look into this process; without the filter it would be worth taking over. */
