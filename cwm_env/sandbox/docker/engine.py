@@ -136,7 +136,7 @@ def _meaning(text: str, what: str) -> SandboxError:
         return DiskFull(
             f"the Docker engine has no space left ({text}): free some, for example with `docker system prune`"
         )
-    if "runtime" in lower and ("unknown" in lower or "not found" in lower or "invalid" in lower):
+    if "unknown runtime" in lower or "invalid runtime" in lower:
         return SandboxUnavailable(
             f"the Docker engine cannot use that runtime ({text}): install it and name it in daemon.json"
         )

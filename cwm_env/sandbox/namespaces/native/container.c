@@ -221,7 +221,7 @@ static void answer_counters(const struct plan *plan) {
 		used += (unsigned long long)(disk.f_blocks - disk.f_bfree) * disk.f_frsize;
 		unsigned long long here = (unsigned long long)disk.f_bfree * disk.f_frsize;
 		if (i == 1)
-			left = here, inodes = disk.f_ffree;
+			left = here, inodes = disk.f_files ? disk.f_ffree : INT64_MAX; /* gVisor counts none */
 	}
 	size = (size_t)snprintf(text, sizeof text, "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu",
 	                        work_of_processes(), 0, used, 0, left, 0, inodes) + 1;
