@@ -102,6 +102,21 @@ def prune() -> Pruned:
     return total
 
 
+def is_held(lease: str) -> bool:
+    """Whether the holder of the lease with this id, or a helper of it, is alive."""
+    try:
+        lock = os.open(runtime_dir() / "leases" / lease / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def _clear(directory: Path) -> Pruned:
     """Clear up one lease, unless its holder lives."""
     try:

@@ -12,9 +12,13 @@ from cwm_env.errors import InputError
 if TYPE_CHECKING:
     from cwm_env.sandbox.base import Backend
 
-BACKENDS = {"namespaces": "cwm_env.sandbox.namespaces.backend:NamespacesBackend"}
+BACKENDS = {
+    "docker": "cwm_env.sandbox.docker.backend:DockerBackend",
+    "namespaces": "cwm_env.sandbox.namespaces.backend:NamespacesBackend",
+}
 """Name to ``module:class``."""
 
+_WITH_SETTING = ("docker",)
 _lock = threading.Lock()
 _made: dict[str, Backend] = {}
 
@@ -22,17 +26,26 @@ _made: dict[str, Backend] = {}
 def backend(name: str = "namespaces") -> Backend:
     """The backend of that name, the same object each time.
 
+    Args:
+        name: may have a setting behind a colon: ``docker:runsc`` is the Docker engine with the runtime ``runsc``.
+
     Raises:
         InputError: there is none.
     """
     with _lock:
         if name not in _made:
-            if name not in BACKENDS:
+            kind, _, setting = name.partition(":")
+            if kind not in BACKENDS or (setting and kind not in _WITH_SETTING):
                 raise InputError(f"there is no backend {name!r}: choose one of {', '.join(sorted(BACKENDS))}")
+<<<<<<< HEAD
             module, _, attribute = BACKENDS[name].partition(":")
             made: Backend = getattr(importlib.import_module(module), attribute)()
             atexit.register(made.close)
             _made[name] = made
+=======
+            module, _, attribute = BACKENDS[kind].partition(":")
+            _made[name] = getattr(importlib.import_module(module), attribute)(*([setting] if setting else []))
+>>>>>>> docker
         return _made[name]
 
 

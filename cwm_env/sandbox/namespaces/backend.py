@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from cwm_env.types import Image, Limits
 
 _UNAVAILABLE = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EUSERS, errno.ENOSPC)
 _MOST_LAYERS = 200
+_COPY_SECONDS = 1800.0
 
 
 class NamespacesBackend:
@@ -126,6 +128,7 @@ class NamespacesBackend:
             layers=(*source.image.layers, directory),
         )
 
+<<<<<<< HEAD
     def pools(self) -> list[WarmPool]:
         """The pools that ``warm`` filled."""
         return list(self._pools.values())
@@ -137,6 +140,24 @@ class NamespacesBackend:
     def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]:
         """What a sandbox with network ``allow`` tried to reach and was refused, the latest thousand attempts."""
         return self._proxy.refused(sandbox.id)
+=======
+    def fill(self, layer: Path, archive: int) -> None:
+        """Unpack an archive into the empty directory ``layer``, inside a sandbox, with all that an overlay knows.
+
+        Args:
+            archive: descriptor to read; names begin with the directory that receives what a sandbox writes.
+
+        Raises:
+            SandboxError: it is not one that can be unpacked.
+            DiskFull: no space is left.
+        """
+        with tempfile.TemporaryDirectory(prefix="cwm-env-") as below:
+            for name in ("proc", "dev", "tmp", "run"):  # what is mounted over would be made in the layer
+                (Path(below) / name).mkdir()
+            Path(below).chmod(0o755)
+            image = Image("nothing", "sha256:0", (Path(below),))
+            self._create(image, Limits(memory=8 << 30), layer, seed=archive).close()
+>>>>>>> docker
 
     def close(self) -> None:
         """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards.
@@ -213,6 +234,8 @@ class NamespacesBackend:
                 self._ranges.give_back(base)
                 _unstage(spawner, name, upper)
                 raise _translated(error) from None
+            if seed is not None:
+                control.settimeout(_COPY_SECONDS)
             made = NamespaceSandbox(name, image, limits, control, exited, self.cgroups, forget)
             return self._ready(made, allowed)
         raise SandboxError("the spawners of sandboxes died one after another")

@@ -11,7 +11,9 @@
 static int report_to;
 
 void fail(const char *step) {
-	send_error(report_to, step, errno);
+	int code = errno;
+	if (!send_error(report_to, step, code))
+		dprintf(2, "%s: %s\n", step, strerror(code));
 	_exit(1);
 }
 

@@ -18,7 +18,7 @@ struct started {
 static struct started *running;
 static int deaths;
 
-static void reap(void) {
+void reap_started(void) {
 	struct signalfd_siginfo ignored[8];
 	int status;
 	while (read(deaths, ignored, sizeof ignored) > 0)
@@ -74,7 +74,7 @@ static void answer_usage(const struct plan *plan) {
 	send_fields(plan->control, text, (size_t)size, NULL, 0);
 }
 
-static void answer(struct plan *plan, const struct message *request) {
+void answer(struct plan *plan, const struct message *request) {
 	const char *what = field(request, "do");
 	int killed;
 	if (!what)
@@ -84,7 +84,7 @@ static void answer(struct plan *plan, const struct message *request) {
 	else if (!strcmp(what, "signal"))
 		answer_signal(plan, request);
 	else if (!strcmp(what, "kill")) {
-		if ((killed = kill_processes(request, reap)) >= 0)
+		if ((killed = kill_processes(request, reap_started)) >= 0)
 			send_number(plan->control, "killed", killed, NULL, 0);
 		else
 			send_error(plan->control, "processes would not die", EBUSY);
@@ -104,12 +104,17 @@ static void answer(struct plan *plan, const struct message *request) {
 		send_error(plan->control, "unknown request", EINVAL);
 }
 
-void serve(struct plan *plan) {
+int watch_deaths(void) {
 	sigset_t child;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	if ((deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
 		fail("signalfd");
+	return deaths;
+}
+
+void serve(struct plan *plan) {
+	watch_deaths();
 	int listeners = plan->listener >= 0;
 	send_number(plan->control, "ready", 1, &plan->listener, listeners);
 	if (listeners)
@@ -119,7 +124,7 @@ void serve(struct plan *plan) {
 	for (;;) {
 		poll(ready, LENGTH(ready), -1);
 		if (ready[1].revents)
-			reap();
+			reap_started();
 		if (!ready[0].revents)
 			continue;
 		if (!receive(plan->control, &request))

@@ -61,6 +61,7 @@ struct plan {
 	bool share_network;
 	int written[4];  /* the directories that hold what the sandbox writes: see WRITTEN */
 	int listener;    /* where the proxy will accept connections, or -1 */
+	int first_private; /* tools close descriptors from this one on; 0: none */
 };
 
 /* Relative to the stage that filesystem.c builds, and so named in the archive that a fork copies. */
@@ -139,6 +140,15 @@ bool remove_groups(const char *id);
 /* init.c */
 
 void serve(struct plan *plan) NORETURN;
+/* The parts of it, for who has another way to its client: a descriptor that says when a child has died; take note of
+ * the dead; do what is asked for, and answer on the plan's control socket. */
+int watch_deaths(void);
+void reap_started(void);
+void answer(struct plan *plan, const struct message *request);
+
+/* container.c: pid 1 of another engine's container, asked over its standard streams. */
+
+void serve_container(void) NORETURN;
 
 /* program.c: what pid 1 starts. */
 

@@ -38,6 +38,14 @@ static bool open_streams(int (*streams)[2]) {
 	return good;
 }
 
+/* Close every descriptor from `first` on; gVisor has learnt the system call for it late. */
+static void close_from(int first) {
+	if (!syscall(SYS_close_range, (unsigned)first, ~0U, 0U))
+		return;
+	for (int descriptor = first, end = (int)sysconf(_SC_OPEN_MAX); descriptor < end; descriptor++)
+		close(descriptor);
+}
+
 static char **list(const struct message *request, const char *name, const char *first) {
 	int count = 0, at = 0;
 	for (const char *value = NULL; (value = next(request, name, value));)
@@ -93,9 +101,10 @@ static void child(const struct plan *plan, const struct message *request, const 
 	close_all(streams);
 	bool tool = field(request, "tool") != NULL, nested = !many_ids() && user->uid && !tool;
 	if (!tool) {
-		syscall(SYS_close_range, 3U, ~0U, 0U);
+		close_from(3);
 		limit_program();
-	}
+	} else if (plan->first_private)
+		close_from(plan->first_private);
 	if (!nested && many_ids() && !become(user))
 		give_up("cannot become the user");
 	/* Only now may others in the sandbox look into this process; without the filter it would be worth taking over. */

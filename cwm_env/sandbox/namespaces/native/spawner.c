@@ -195,6 +195,8 @@ int main(int count, char **arguments) {
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	signal(SIGPIPE, SIG_IGN); /* a sandbox may die while we speak to it */
 	prctl(PR_SET_NAME, "cwm-env");
+	if (count == 2 && !strcmp(arguments[1], "container"))
+		serve_container();
 	if (count < 2 || (deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || pipe2(lifeline, O_CLOEXEC))
 		return 1;
 	client = atoi(arguments[1]);

@@ -97,8 +97,9 @@ static int pack_tool(char **arguments) {
 	return 0;
 }
 
-static int unpack_tool(char **arguments) {
-	const struct unpack_rules rules = {strtoll(arguments[1], NULL, 10), strtoll(arguments[2], NULL, 10), false, geteuid(),
+/* `trusted`: what `pack` wrote in another sandbox, owners and all. */
+static int unpack_tool(char **arguments, bool trusted) {
+	const struct unpack_rules rules = {strtoll(arguments[1], NULL, 10), strtoll(arguments[2], NULL, 10), trusted, geteuid(),
 	                                   getegid()};
 	int directory = open(arguments[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
@@ -127,7 +128,9 @@ int run_tool(const struct plan *plan, int count, char **arguments) {
 	if (!strcmp(tool, "pack") && count == 2)
 		return pack_tool(arguments + 1);
 	if (!strcmp(tool, "unpack") && count == 4)
-		return unpack_tool(arguments + 1);
+		return unpack_tool(arguments + 1, false);
+	if (!strcmp(tool, "restore") && count == 4)
+		return unpack_tool(arguments + 1, true);
 	if (!strcmp(tool, "export") && count == 2)
 		return export_tool(plan, atoi(arguments[1]));
 	return refuse(tool, "no such tool", ENOSYS);
