@@ -37,15 +37,10 @@ def backend(name: str = "namespaces") -> Backend:
             kind, _, setting = name.partition(":")
             if kind not in BACKENDS or (setting and kind not in _WITH_SETTING):
                 raise InputError(f"there is no backend {name!r}: choose one of {', '.join(sorted(BACKENDS))}")
-<<<<<<< HEAD
-            module, _, attribute = BACKENDS[name].partition(":")
-            made: Backend = getattr(importlib.import_module(module), attribute)()
+            module, _, attribute = BACKENDS[kind].partition(":")
+            made: Backend = getattr(importlib.import_module(module), attribute)(*([setting] if setting else []))
             atexit.register(made.close)
             _made[name] = made
-=======
-            module, _, attribute = BACKENDS[kind].partition(":")
-            _made[name] = getattr(importlib.import_module(module), attribute)(*([setting] if setting else []))
->>>>>>> docker
         return _made[name]
 
 

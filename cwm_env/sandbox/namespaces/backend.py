@@ -128,7 +128,6 @@ class NamespacesBackend:
             layers=(*source.image.layers, directory),
         )
 
-<<<<<<< HEAD
     def pools(self) -> list[WarmPool]:
         """The pools that ``warm`` filled."""
         return list(self._pools.values())
@@ -140,7 +139,7 @@ class NamespacesBackend:
     def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]:
         """What a sandbox with network ``allow`` tried to reach and was refused, the latest thousand attempts."""
         return self._proxy.refused(sandbox.id)
-=======
+
     def fill(self, layer: Path, archive: int) -> None:
         """Unpack an archive into the empty directory ``layer``, inside a sandbox, with all that an overlay knows.
 
@@ -157,7 +156,6 @@ class NamespacesBackend:
             Path(below).chmod(0o755)
             image = Image("nothing", "sha256:0", (Path(below),))
             self._create(image, Limits(memory=8 << 30), layer, seed=archive).close()
->>>>>>> docker
 
     def close(self) -> None:
         """End every sandbox and the spawners. Idempotent; the backend can be used again afterwards.
