@@ -24,7 +24,7 @@ FLOORS = (
 
 ONLY_IN = {
     "fastapi": ("server",),
-    "docker": ("sandbox/docker.py",),
+    "docker": ("sandbox/docker",),
     "swebench": ("grading", "tasks"),
     "openai": ("policies/chat.py",),
     "click": ("cli",),
