@@ -219,3 +219,22 @@ def test_terminals_are_its_own(cell: NamespaceSandbox) -> None:
     names = "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero"
     assert said(shell(cell, "ls /dev/pts; ls /dev")).split() == ["ptmx", *names.split()]
     assert shell(cell, "echo x > /dev/tty").exit_code != 0
+
+
+@needs_python
+@pytest.mark.parametrize("user", ["0:0", "agent"])
+def test_a_tool_of_ours_cannot_be_looked_into(cell: NamespaceSandbox, user: str) -> None:
+    shell(cell, "chmod 1777 /repo")
+    tool = cell.start_tool("write", "/repo/x", "644", user=user)
+    script = f"""{PRELUDE}
+pid = {tool.pid}
+print(call(117 if ARM else 101, 16, pid, 0, 0))
+for look, name in ((os.listdir, "fd"), (os.readlink, "fd/3"), (os.readlink, "exe"), (os.listdir, "map_files")):
+    try: print(look(f"/proc/{{pid}}/{{name}}"))
+    except OSError as error: print(errno.errorcode[error.errno])
+"""
+    for attacker in {"root", "agent"}:
+        assert set(said(python(cell, script, user=attacker)).split("\n")) <= {"EPERM", "EACCES"}
+    tool.close_stdin()
+    assert tool.wait(5) == 0
+    tool.close()

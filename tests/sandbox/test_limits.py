@@ -181,3 +181,33 @@ def test_counters_of_v2_are_read(tmp_path: Path) -> None:
     counted = Cgroups("v2", dict.fromkeys(("cpu", "memory", "pids"), tmp_path)).read("x")
     assert (counted.cpu_seconds, counted.throttled_seconds, counted.memory_peak) == (1.5, 0.25, 4096)
     assert (counted.memory_kills, counted.processes_refused) == (1, 3)
+
+
+@needs_python
+def test_users_of_one_sandbox_are_counted_together_even_without_groups(image: Image) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("there is one user in the sandbox of an ordinary user")
+    backend = NamespacesBackend(cgroups=Cgroups("none"))
+    sandbox = backend.create(image, SMALL)
+    if said(shell(sandbox, "cat /proc/sys/kernel/pid_max")) == Path("/proc/sys/kernel/pid_max").read_text().strip():
+        pytest.skip("this kernel has one count of process ids for all")
+    script = """
+import os, time
+alive = 0
+for uid in range(1, 60):
+    try:
+        while True:
+            if os.fork() == 0:
+                os.setresuid(uid, uid, uid)
+                try:
+                    while os.fork(): pass
+                except OSError: pass
+                time.sleep(60)
+            alive += 1
+            break
+    except OSError: break
+time.sleep(1)
+print(sum(name.isdigit() for name in os.listdir("/proc")))
+"""
+    assert int(said(python(sandbox, script, timeout=60))) < SMALL.processes + 301
+    backend.close()

@@ -44,12 +44,6 @@ static void open_own_trees(struct plan *plan) {
 	plan->trees = trees, plan->tree_count = count;
 }
 
-static void limit_pid_numbers(const struct message *request) {
-	const char *most = field(request, "pid_max"); /* where no control group counts processes */
-	if (most)
-		write_file("/proc/sys/kernel/pid_max", most); /* each pid namespace has its own since Linux 6.14 */
-}
-
 /* Nothing else in the sandbox may look into this process, and it dies with the spawner. */
 static void stand_apart(const struct plan *plan) {
 	prctl(PR_SET_DUMPABLE, 0);
@@ -84,7 +78,6 @@ void contain(struct plan *plan) {
 	build_root(plan);
 	if (unshare(CLONE_NEWCGROUP))
 		fail("unshare cgroup");
-	limit_pid_numbers(plan->request);
 	limit_resources(plan->request);
 	drop_capabilities();
 	no_new_privileges();

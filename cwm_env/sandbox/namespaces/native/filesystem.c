@@ -205,7 +205,7 @@ void build_root(struct plan *plan) {
 	for (int i = 0; i < host_mounts; i++)
 		attach_host_mount(&from_host[i]);
 	hide(plan->request);
-	mount_proc();
+	mount_proc(plan->request);
 	mount_devices(devices);
 	for (size_t i = 1; i < LENGTH(written_names); i++)
 		mount_or_fail(written_names[i], mount_point(written_paths[i], true), NULL, MS_BIND, NULL);

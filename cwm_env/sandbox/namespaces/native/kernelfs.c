@@ -25,8 +25,11 @@ static const char *below(const char *directory, const char *name) {
 	return path;
 }
 
-void mount_proc(void) {
+void mount_proc(const struct message *request) {
 	mount_or_fail("proc", mount_point("proc", true), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	const char *most = field(request, "pid_max"); /* where no control group counts processes */
+	if (most)
+		write_file("root/proc/sys/kernel/pid_max", most); /* each pid namespace has its own since Linux 6.14 */
 	for (size_t i = 0; i < LENGTH(hidden); i++)
 		if (!access(below("proc", hidden[i]), F_OK))
 			mount_or_fail("/dev/null", below("proc", hidden[i]), NULL, MS_BIND, NULL);

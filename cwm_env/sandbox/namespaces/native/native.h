@@ -105,7 +105,7 @@ void bind_read_only(const char *source, const char *target);
 void mount_or_fail(const char *source, const char *target, const char *kind, unsigned long flags, const char *options);
 void set_attributes(int directory, const char *path, uint64_t attributes, bool recursive);
 void attach_tree(int tree, const char *target);
-void mount_proc(void);
+void mount_proc(const struct message *request);
 void open_devices(int *devices);
 void mount_devices(const int *devices);
 
