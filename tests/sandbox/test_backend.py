@@ -30,10 +30,6 @@ def own(image: Image) -> Iterator[NamespacesBackend]:
     made.close()
 
 
-def spawner_pids(backend: NamespacesBackend) -> list[int]:
-    return [spawner.pid for spawner in backend._slots if spawner]
-
-
 def test_environment_directory_and_user_are_as_asked(sandbox: Sandbox) -> None:
     env = {"PATH": "/usr/bin:/bin", "NAME": "two words = ü", "HOME": "/tmp"}
     script = 'echo "$NAME $HOME $PWD"; id -u; id -g'
@@ -119,21 +115,21 @@ def test_an_image_that_cannot_be_used_is_refused_with_the_reason(own: Namespaces
 
 def test_a_bad_request_does_not_hurt_the_spawner(own: NamespacesBackend, image: Image) -> None:
     own.create(image, Limits()).close()
-    (before,) = spawner_pids(own)
-    spawner = own._slots[0]
-    assert spawner
+    own.create(image, Limits()).close()
+    before = own.spawner_pids()
+    spawner = own._spawners.choose(own.cgroups)
     for field in ("id", "network"):
         with pytest.raises(OSError, match="without id and network"):
             spawner.create(wire.encode([(field, "none")]))
-    own._slots[1:] = []
-    own.create(image, Limits()).close()
-    assert spawner_pids(own) == [before]
+    for _ in before:
+        own.create(image, Limits()).close()
+    assert own.spawner_pids() == before
 
 
 def test_a_spawner_that_was_killed_is_replaced_and_its_sandboxes_are_dead(own: NamespacesBackend, image: Image) -> None:
     sandbox = own.create(image, Limits())
     process = sandbox.spawn(["sleep", "60"])
-    for pid in spawner_pids(own):
+    for pid in own.spawner_pids():
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(SandboxError):
         process.wait(10)

@@ -141,7 +141,7 @@ upper = Path(sys.argv[2]); upper.mkdir()
 made = [backend.create(image, Limits()), backend.create(image, Limits(), upper=upper)]
 run = [sandbox.spawn(["setsid", "sleep", "1234567"]) for sandbox in made]
 made[1].spawn(["bash", "-c", "echo kept > /repo/kept"]).wait()
-print(backend._slots[0].pid, *(sandbox.id for sandbox in made), flush=True)
+print(backend.spawner_pids()[0], *(sandbox.id for sandbox in made), flush=True)
 time.sleep(60)
 """
 

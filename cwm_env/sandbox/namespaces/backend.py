@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import itertools
 import os
 import tempfile
 import threading
@@ -19,7 +17,7 @@ from cwm_env.sandbox.base import Program, Sandbox
 from cwm_env.sandbox.namespaces import files, ids, request, wire
 from cwm_env.sandbox.namespaces.pool import WarmPool
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
-from cwm_env.sandbox.namespaces.spawner import Spawner, SpawnerDied
+from cwm_env.sandbox.namespaces.spawner import Spawner, SpawnerDied, Spawners
 from cwm_env.sandbox.proxy import Proxy, Refusal
 from cwm_env.types import Image, Limits
 
@@ -39,8 +37,7 @@ class NamespacesBackend:
         """
         self._lock = threading.Lock()
         self._cgroups = cgroups
-        self._slots: list[Spawner | None] = [None] * max(spawners, 1)
-        self._turn = itertools.count()
+        self._spawners = Spawners(max(spawners, 1))
         self._ranges = ids.IdRanges()
         self._proxy = Proxy()
         self._pools: dict[tuple[str, tuple[Path, ...], Limits], WarmPool] = {}
@@ -134,7 +131,7 @@ class NamespacesBackend:
 
     def spawner_pids(self) -> list[int]:
         """Process ids of the spawners that run now."""
-        return [spawner.pid for spawner in self._slots if spawner]
+        return self._spawners.pids()
 
     def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]:
         """What a sandbox with network ``allow`` tried to reach and was refused, the latest thousand attempts."""
@@ -172,11 +169,7 @@ class NamespacesBackend:
             alive, self._alive = self._alive, set()
         for sandbox in alive:
             sandbox.close()
-        with self._lock:
-            spawners, self._slots = self._slots, [None] * len(self._slots)
-        for spawner in spawners:
-            if spawner:
-                spawner.close()
+        self._spawners.close()
         self._proxy.close()
 
     def _copy(
@@ -206,8 +199,9 @@ class NamespacesBackend:
         _check(image)
         allowed = rules.parse(limits.allow)
         descriptors = [] if seed is None else [seed]
-        for _ in range(len(self._slots) + 1):
-            spawner = self._spawner()
+        self._disown_after_fork()
+        for _ in range(self._spawners.count + 1):
+            spawner = self._spawners.choose(self.cgroups)
             name, base = spawner.next_name(), self._ranges.take()
             stage = _stage(spawner, name, upper)
 
@@ -226,7 +220,7 @@ class NamespacesBackend:
             except SpawnerDied:
                 self._ranges.give_back(base)
                 _unstage(spawner, name, upper)
-                self._drop(spawner)
+                self._spawners.drop(spawner)
                 continue
             except OSError as error:
                 self._ranges.give_back(base)
@@ -237,6 +231,15 @@ class NamespacesBackend:
             made = NamespaceSandbox(name, image, limits, control, exited, self.cgroups, forget)
             return self._ready(made, allowed)
         raise SandboxError("the spawners of sandboxes died one after another")
+
+    def _disown_after_fork(self) -> None:
+        """A fork of the process that made them must not touch its sandboxes, nor speak on their sockets."""
+        with self._lock:
+            if self._owner != os.getpid():
+                self._alive.clear()
+                self._proxy, self._pools = Proxy(), {}
+                self._spawners.disown()
+                self._owner = os.getpid()
 
     def _ready(self, made: NamespaceSandbox, allowed: tuple[rules.Rule, ...]) -> NamespaceSandbox:
         try:
@@ -252,31 +255,6 @@ class NamespacesBackend:
         with self._lock:
             self._alive.add(made)
         return made
-
-    def _spawner(self) -> Spawner:
-        """One that is not busy if there is one, started if it is not there."""
-        with self._lock:
-            if self._owner != os.getpid():
-                # A fork of the process that started them shares their sockets and must not speak on them.
-                self._slots = [None] * len(self._slots)
-                self._alive.clear()
-                self._proxy, self._pools = Proxy(), {}
-                self._owner = os.getpid()
-            if not any(self._slots):
-                with contextlib.suppress(OSError):  # what is left behind can wait
-                    leases.prune()
-            turn = next(self._turn)
-            order = [(turn + step) % len(self._slots) for step in range(len(self._slots))]
-            idle = (slot for slot in order if (spawner := self._slots[slot]) is None or not spawner.lock.locked())
-            slot = next(idle, order[0])
-            spawner = self._slots[slot] or Spawner(self.cgroups)
-            self._slots[slot] = spawner
-            return spawner
-
-    def _drop(self, spawner: Spawner) -> None:
-        with self._lock:
-            self._slots = [None if slot is spawner else slot for slot in self._slots]
-        spawner.close()
 
 
 def _own(sandbox: Sandbox) -> NamespaceSandbox:

@@ -1,4 +1,4 @@
-"""The client's side of a spawner: the small native process that makes sandboxes (``native/spawner.c``)."""
+"""The client's side of spawners: the small native processes that make sandboxes (``native/spawner.c``)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cwm_env.errors import SandboxError
+from cwm_env.sandbox import leases
 from cwm_env.sandbox.cgroups import Cgroups
-from cwm_env.sandbox.leases import Lease
 from cwm_env.sandbox.namespaces import wire
 from cwm_env.sandbox.namespaces.binary import spawner_program
 
@@ -42,7 +42,7 @@ class Spawner:
         self._numbers = itertools.count(1)
         with contextlib.ExitStack() as undo:
             try:
-                self.lease = Lease(cgroups.directories)
+                self.lease = leases.Lease(cgroups.directories)
                 undo.callback(self.lease.end)
                 self._socket, theirs = socket.socketpair()
                 undo.callback(self._socket.close)
@@ -103,6 +103,56 @@ class Spawner:
             self._process.kill()
             self._process.wait()
         self.lease.end()
+
+
+class Spawners:
+    """Several spawners that are started when they are needed, and replaced when they die. Thread-safe."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._lock = threading.Lock()
+        self._slots: list[Spawner | None] = [None] * count
+        self._turn = itertools.count()
+
+    def choose(self, cgroups: Cgroups) -> Spawner:
+        """One that is not busy if there is one, started if it is not there.
+
+        Raises:
+            SandboxError: it does not start.
+        """
+        with self._lock:
+            if not any(self._slots):
+                with contextlib.suppress(OSError):  # what others left behind can wait
+                    leases.prune()
+            turn = next(self._turn)
+            order = [(turn + step) % self.count for step in range(self.count)]
+            idle = (slot for slot in order if (spawner := self._slots[slot]) is None or not spawner.lock.locked())
+            slot = next(idle, order[0])
+            spawner = self._slots[slot] or Spawner(cgroups)
+            self._slots[slot] = spawner
+            return spawner
+
+    def drop(self, spawner: Spawner) -> None:
+        """Put nothing in the place of one that died."""
+        with self._lock:
+            self._slots = [None if slot is spawner else slot for slot in self._slots]
+        spawner.close()
+
+    def disown(self) -> None:
+        """Forget them all, in a fork of the process that started them."""
+        self._slots = [None] * self.count
+
+    def pids(self) -> list[int]:
+        """Process ids of those that run."""
+        return [spawner.pid for spawner in self._slots if spawner]
+
+    def close(self) -> None:
+        """End them all. Idempotent; others can be started afterwards."""
+        with self._lock:
+            spawners, self._slots = self._slots, [None] * self.count
+        for spawner in spawners:
+            if spawner:
+                spawner.close()
 
 
 def _start(program: Path, sock: int, lock: int, cgroups: Sequence[Path]) -> subprocess.Popen[bytes]:
