@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import peer_sandboxes as peers
@@ -144,27 +145,30 @@ def available() -> int:
 
 
 def alive(backend: NamespacesBackend, image: Image, counts: Sequence[int], steps_over: int) -> None:
-    """Memory each, time to make them all, the cost of one more, and steps over many."""
+    """Memory each, time for two threads to make them all, the cost of one more, and steps over many."""
+
+    def begin(_: int) -> tuple[Sandbox, BashSession]:
+        sandbox = backend.create(image, LIMITS)
+        return sandbox, BashSession(sandbox, env=ENV)
+
+    def end(held: tuple[Sandbox, BashSession]) -> None:
+        held[1].close()
+        held[0].close()
+
     before = available()
     held: list[tuple[Sandbox, BashSession]] = []
     took = 0.0
-    for count in counts:
-        began = time.perf_counter()
-        while len(held) < count:
-            made = backend.create(image, LIMITS)
-            held.append((made, BashSession(made, env=ENV)))
-        took += time.perf_counter() - began
-        report(f"{count} alive, each", f"{(before - available()) / count:8.0f}", "KiB")
-        if count == steps_over:
-            steps(held, rounds=4)
-        more = [timed(lambda: backend.create(image, LIMITS).close()) for _ in range(20)]
-        report(f"  one more made and ended beside {count}", middle(more), "ms")
-    report(f"making {counts[-1]}, each with a session that answers", f"{took:8.1f}", "s")
-    ended = time.perf_counter()
-    for sandbox, session in held:
-        session.close()
-        sandbox.close()
-    report(f"ending {counts[-1]}", f"{time.perf_counter() - ended:8.1f}", "s")
+    with ThreadPoolExecutor(2) as two:
+        for count in counts:
+            took += timed(lambda count=count: held.extend(two.map(begin, range(len(held), count))))  # type: ignore[misc]
+            report(f"{count} alive, each", f"{(before - available()) / count:8.0f}", "KiB")
+            if count == steps_over:
+                steps(held, rounds=4)
+            more = [timed(lambda: backend.create(image, LIMITS).close()) for _ in range(50)]
+            report(f"  one more made and ended beside {count}", middle(more), "ms")
+        report(f"making {counts[-1]}, each with a session that answers", f"{took / 1000:8.1f}", "s")
+        ended = timed(lambda: list(two.map(end, held)))
+        report(f"ending {counts[-1]}", f"{ended / 1000:8.1f}", "s")
 
 
 def steps(held: Sequence[tuple[Sandbox, BashSession]], rounds: int) -> None:
