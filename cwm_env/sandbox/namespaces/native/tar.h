@@ -21,4 +21,27 @@ static inline unsigned sum_of(const struct header *header) {
 	return sum;
 }
 
+#define LONGEST 65536
+
+struct entry {
+	struct header header;
+	char name[LONGEST], link[LONGEST];
+	bool long_name, long_link;
+	char *pax;
+	size_t pax_size;
+	const char *map;          /* of a file with holes, or NULL */
+	unsigned long long size;  /* bytes that follow in the archive */
+	unsigned long long whole; /* bytes of the file */
+	double mtime;
+};
+
+/* untar.c: the entry that next_entry() has read. */
+extern struct entry entry;
+
+/* Read up to and with the next entry's header; `*more` is false at the archive's end. NULL, or what is wrong. */
+const char *next_entry(int in, bool *more);
+unsigned long long number_of(const char *text, size_t size);
+unsigned long long padding(unsigned long long size);
+bool skip(int in, unsigned long long size);
+
 #endif
