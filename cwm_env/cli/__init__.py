@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": "cwm_env.cli.trace:trace",
     "debug": "cwm_env.cli.debug:debug",
     "doctor": "cwm_env.cli.doctor:doctor",
+    "prune": "cwm_env.cli.prune:prune",
 }
 """Name to ``module:command``, in the order of ``--help``."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -178,6 +179,13 @@ def test_prune_leaves_what_is_alive_alone(own: NamespacesBackend, image: Image) 
     sandbox = own.create(image, Limits())
     assert sandboxes.prune() == leases.Pruned()
     assert said(shell(sandbox, "echo alive")) == "alive"
+
+
+def test_the_command_line_clears_up_too(own_leases: None) -> None:
+    command = [sys.executable, "-m", "cwm_env", "prune", "--json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert json.loads(done.stdout) == {"leases": 0, "processes": 0, "cgroups": 0, "directories": 0}, done.stderr
 
 
 def test_a_sandbox_that_was_closed_leaves_no_group(own: NamespacesBackend, image: Image) -> None:
