@@ -1,4 +1,4 @@
-"""Does the program in a terminal's foreground wait for its user? Asked of ``/proc`` in the sandbox, by a shell there."""
+"""Does the program in a terminal's foreground wait for its user? A shell in the sandbox asks ``/proc``."""
 
 from __future__ import annotations
 

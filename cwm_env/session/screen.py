@@ -7,7 +7,6 @@ import pyte  # type: ignore[import-untyped]
 _DECCKM = 1 << 5  # pyte keeps private modes shifted by five
 
 
-
 class Screen:
     """The visible lines of a terminal, and what a program has told it."""
 

@@ -52,6 +52,8 @@ class TerminalSession:
     foreground waits for more. Its result has the ``screen``, and as ``output`` all that was written to it meanwhile;
     ``running`` is True until the command has ended, and ``exit_code`` is then -1. Nothing is stopped at the time limit:
     send ``<C-c>``. When the shell ends, another takes its place in the same directory.
+
+    ``child`` is pexpect's, to ``expect`` with between two ``run``: what it reads is on the screen all the same.
     """
 
     def __init__(
@@ -162,8 +164,8 @@ class TerminalSession:
         start = _START.replace("@ROWS@", str(rows)).replace("@COLUMNS@", str(columns))
         argv = ["bash", "-c", start, _RC.replace("@NONCE@", self._nonce)]
         process = self._process = self._sandbox.spawn(argv, env=self._env, cwd=self.cwd, user=self._user)
-        self._child = fdpexpect.fdspawn(process.stdout, timeout=0)
-        self._child.logfile_read = _Tee(self)  # whoever reads, the screen and the result get it
+        self.child = fdpexpect.fdspawn(process.stdout, timeout=0)
+        self.child.logfile_read = _Tee(self)  # whoever reads, the screen and the result get it
         self._poll = select.poll()
         for descriptor in (process.stdout, process.stderr, process.exited):
             self._poll.register(descriptor, select.POLLIN)
@@ -241,7 +243,7 @@ class TerminalSession:
     def _read_screen(self) -> bool:
         with contextlib.suppress(fdpexpect.TIMEOUT):
             try:
-                return bool(self._child.read_nonblocking(1 << 16, timeout=0))
+                return bool(self.child.read_nonblocking(1 << 16, timeout=0))
             except (fdpexpect.EOF, OSError):
                 self._poll.unregister(self._child_process.stdout)
         return False
