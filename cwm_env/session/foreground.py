@@ -7,24 +7,33 @@ from enum import Enum
 
 from cwm_env.session.blocking import BashSession
 
-# Numbers of system calls (read; poll, select, epoll and their kin), as /proc/PID/syscall gives them.
+# What /proc/PID/syscall gives for a sleeping process: a call's number, and its arguments. Of each call the number, and
+# which argument (from 1) says how long it waits: a number of milliseconds or an address, all ones or 0 for ever.
 _READ = {"x86_64": "0", "aarch64": "63"}
-_POLL = {"x86_64": "7|23|270|271|232|281", "aarch64": "72|73|22"}
+_POLLS = {
+    "x86_64": {"7": 3, "23": 5, "270": 5, "271": 3, "232": 4, "281": 4},  # poll select pselect6 ppoll epoll_wait _pwait
+    "aarch64": {"72": 5, "73": 3, "22": 4},  # pselect6 ppoll epoll_pwait
+}
 
 # $1 is the shell in the terminal, $2 the program that holds the terminal's other end. A process waits for its user if
 # it sleeps in a read of a character device (of these only a terminal makes wait), or in a poll of whatever.
 _ASK = r"""__ask() {
-local line f group p call fd busy=0 waits=0 unknown=0
+local line f group p call busy=0 waits=0 dozes=0 unknown=0
 IFS= read -r line </proc/$1/stat || return; f=(${line##*) }); group=${f[5]}
 for p in /proc/[0-9]*; do
   IFS= read -r line <$p/stat || continue; f=(${line##*) })
   [[ ${f[2]} == "$group" || $p == /proc/$2 ]] || continue
   case ${f[0]} in R|D) busy=1; continue;; S) ;; *) continue;; esac
   [[ $p == /proc/$2 ]] && continue
-  read -r call fd line <$p/syscall || { unknown=1; continue; }
-  case $call in @READ@) [[ -c /proc/${p#/proc/}/fd/$((fd)) ]] && waits=1;; @POLL@) waits=1;; running) busy=1;; esac
+  read -r -a call <$p/syscall || { unknown=1; continue; }
+  case $call in
+    @READ@) [[ -c $p/fd/$((call[1])) ]] && waits=1;;
+    @POLLS@
+    running) busy=1;;
+  esac
 done
-echo "$busy $waits $unknown"; } 2>/dev/null"""
+echo "$busy $waits $dozes $unknown"; } 2>/dev/null"""
+_POLL = "@NUMBER@) case ${call[@AT@]} in 0x0|0xffffffff|0xffffffffffffffff) waits=1;; *) dozes=1;; esac;;"
 
 
 class Foreground(Enum):
@@ -32,6 +41,8 @@ class Foreground(Enum):
 
     WAITS = "waits"
     """It sleeps until the user types, or until whatever else it polls for."""
+    DOZES = "dozes"
+    """It sleeps until the user types, or some time has passed."""
     WORKS = "works"
     UNKNOWN = "unknown"
     """The sandbox does not let us see."""
@@ -46,16 +57,19 @@ class ForegroundWatch:
         self._session = session
         self._known = machine in _READ
         self._question = f"__ask {shell} {holder}"
-        session.run(_ASK.replace("@READ@", _READ.get(machine, "-")).replace("@POLL@", _POLL.get(machine, "-")))
+        polls = [
+            _POLL.replace("@NUMBER@", call).replace("@AT@", str(at)) for call, at in _POLLS.get(machine, {}).items()
+        ]
+        session.run(_ASK.replace("@READ@", _READ.get(machine, "-")).replace("@POLLS@", "\n".join(polls)))
 
     def ask(self) -> Foreground:
         """What it does now; costs about a millisecond."""
         words = self._session.run(self._question, timeout=2.0).output.split()
-        if len(words) != 3 or not self._known:
+        if len(words) != 4 or not self._known:
             return Foreground.UNKNOWN
-        busy, waits, unknown = (word == "1" for word in words)
+        busy, waits, dozes, unknown = (word == "1" for word in words)
         if busy:
             return Foreground.WORKS
-        if waits:
-            return Foreground.WAITS
+        if waits or dozes:
+            return Foreground.WAITS if waits else Foreground.DOZES
         return Foreground.UNKNOWN if unknown else Foreground.WORKS

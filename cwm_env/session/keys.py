@@ -12,7 +12,7 @@ _NAMED = {
 }  # fmt: skip
 # These are sent in one of two ways; the program chooses, by the terminal's mode for cursor keys (DECCKM).
 _CURSOR = {"up": "A", "down": "B", "right": "C", "left": "D", "home": "H", "end": "F"}
-_NAME = re.compile(r"<([A-Za-z0-9]+(?:-[^\s<>])?|[CAca]-[^\s<>])>")
+_NAME = re.compile(r"<([A-Za-z][A-Za-z0-9]*|S-Tab|[CA]-[^\s<>])>", re.IGNORECASE)
 
 
 def encode(text: str, *, cursor_application: bool = False) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pyte  # type: ignore[import-untyped]
+import pyte
 
 _DECCKM = 1 << 5  # pyte keeps private modes shifted by five
 

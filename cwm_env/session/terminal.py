@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from pexpect import fdpexpect  # type: ignore[import-untyped]
+from pexpect import EOF, TIMEOUT, fdpexpect  # type: ignore[import-untyped]
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Process, Sandbox
@@ -34,11 +34,14 @@ RUNNING = -1
 
 _QUIET_SECONDS = 0.01  # before it is asked whether the program waits; doubled up to the second figure while it does not
 _MOST_QUIET_SECONDS = 0.16
-_BLIND_SECONDS = 0.4  # of silence, where nobody can say whether the program waits
+# Of silence, before a program that polls until a time of its own counts as waiting (an editor on its way out waits a
+# moment for the terminal's answer), and where nobody can say what it does.
+_DOZE_SECONDS, _BLIND_SECONDS = 0.25, 0.4
+_SILENCE = {Foreground.WAITS: 0.0, Foreground.DOZES: _DOZE_SECONDS, Foreground.UNKNOWN: _BLIND_SECONDS}
 _START_SECONDS = 20.0
 
 _RC = (
-    r"""PS1='\$ '; PS0='$(printf "\0@NONCE@ S 0 /\0" >&250)'; unset HISTFILE; """
+    r"""bind 'set enable-bracketed-paste off'; PS1='\$ '; PS0='$(printf "\0@NONCE@ S 0 /\0" >&250)'; unset HISTFILE; """
     r"""PROMPT_COMMAND=([1]='printf "\0@NONCE@ P %s %s\0" "$?" "$PWD" >&250'); printf '\0@NONCE@ I %s /\0' $$ >&250"""
 )
 _START = """exec 250>&2; export SHELL="$BASH" __cwm_rc="$0"; exec script -qfc 'stty sane rows @ROWS@ cols @COLUMNS@
@@ -215,9 +218,8 @@ class TerminalSession:
             elif self._exited():
                 return True
             elif not self._unread():
-                doing = self._watch.ask()
-                blind = doing is Foreground.UNKNOWN and time.monotonic() - since > _BLIND_SECONDS
-                if (doing is Foreground.WAITS or blind) and not self._take(0):
+                needed = _SILENCE.get(self._watch.ask())
+                if needed is not None and time.monotonic() - since >= needed and not self._take(0):
                     return True
                 quiet = min(quiet * 2, _MOST_QUIET_SECONDS)
 
@@ -241,10 +243,10 @@ class TerminalSession:
         return taken
 
     def _read_screen(self) -> bool:
-        with contextlib.suppress(fdpexpect.TIMEOUT):
+        with contextlib.suppress(TIMEOUT):
             try:
                 return bool(self.child.read_nonblocking(1 << 16, timeout=0))
-            except (fdpexpect.EOF, OSError):
+            except (EOF, OSError):
                 self._poll.unregister(self._child_process.stdout)
         return False
 
