@@ -9,14 +9,14 @@ from typing import Any
 from cwm_env.envs import episode
 from cwm_env.envs.base import ShellEnv
 from cwm_env.envs.episode import Episode, Stepped
-from cwm_env.envs.shell import open_session
+from cwm_env.envs.shell import open_session, open_terminal
 from cwm_env.errors import InfrastructureError
 from cwm_env.grading import Grader
 from cwm_env.grading.rewards import Reward, named
 from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.sandbox.registry import backend as backend_named
-from cwm_env.session import BashSession
+from cwm_env.session import BashSession, TerminalSession
 from cwm_env.types import Grade, Image, Task
 
 
@@ -42,6 +42,7 @@ class BashEnv(ShellEnv):
         episode_timeout: float | None = None,
         output: int | None = None,
         reward: str | Reward = "pass-fail",
+        terminal: bool = False,
         images: ImageStore | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -56,6 +57,8 @@ class BashEnv(ShellEnv):
             output: bytes of a command's output that an observation keeps.
             reward: what a verdict is worth: ``pass-fail``, ``signed``, ``share``, ``similarity``, or a function
                 (``grading.rewards``). An episode that ends without a verdict is worth 0.
+            terminal: whether the agent sits at a terminal, where an action is keystrokes (``session.keys``) and an
+                observation the screen.
             images: where images are kept.
             render_mode: ``ansi`` or ``human``.
 
@@ -75,7 +78,8 @@ class BashEnv(ShellEnv):
         self._reward = named(reward)
         self._backend: Backend = backend_named(backend)
         self._sandbox: Sandbox | None = None
-        self._session: BashSession | None = None
+        self._session: BashSession | TerminalSession | None = None
+        self._open = open_terminal if terminal else open_session
         self._task = episode.choose(task, self._overrides)
 
     @property
@@ -112,7 +116,7 @@ class BashEnv(ShellEnv):
         self._episode = Episode(self._task, self._image)
         self._sandbox = self._backend.create(self._image, self._task.limits)
         try:
-            self._session = open_session(self._sandbox, self._image, self._task.limits)
+            self._session = self._open(self._sandbox, self._image, self._task.limits)
         except BaseException:
             self._end()
             raise

@@ -14,15 +14,20 @@ def first(task: Task, limits: Limits) -> str:
 
 
 def after(result: CommandResult, turns_left: int, out_of: str | None, grade: Grade | None) -> str:
-    """The output of an action, then one line about it, which no length of output can push out."""
-    output = result.output if not result.output or result.output.endswith("\n") else result.output + "\n"
-    facts = [f"exit code {result.exit_code}", result.cwd]
-    if result.timed_out:
+    """The output or screen of an action, then one line about it, which no length of output can push out."""
+    shown = _ended(result.output if result.screen is None else result.screen)
+    if result.late_output:
+        shown = f"[from jobs in the background, since the last command:]\n{_ended(result.late_output)}[end]\n{shown}"
+    facts = ["still running" if result.running else f"exit code {result.exit_code}", result.cwd]
+    if result.timed_out and not result.running:
         facts.append("stopped: it reached its time limit")
     if result.shell_restarted:
         facts.append("the shell had ended; a new one has its state")
+    if result.surviving_jobs:
+        facts.append(f"jobs that go on: {', '.join(result.surviving_jobs)}")
     if result.truncated_bytes:
-        facts.append(f"{result.truncated_bytes} bytes of output left out")
+        where = f", kept in {result.output_file}" if result.output_file else ""
+        facts.append(f"{result.truncated_bytes} bytes of output left out{where}")
     if result.submitted:
         facts.append("submitted")
     elif out_of:
@@ -31,12 +36,16 @@ def after(result: CommandResult, turns_left: int, out_of: str | None, grade: Gra
         facts.append(f"{_turns(turns_left)} left")
     if grade is not None:
         facts.append(grade.outcome)
-    return f"{output}[{'; '.join(facts)}]"
+    return f"{shown}[{'; '.join(facts)}]"
 
 
 def failed(error: InfrastructureError) -> str:
     """The last observation of an episode that we, not the policy, brought to its end."""
     return f"[the environment failed, through no fault of yours: {error}]"
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
 
 
 def _turns(count: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.session import AsyncBashSession, BashSession
+from cwm_env.session import AsyncBashSession, BashSession, TerminalSession
 from cwm_env.types import CommandResult, Image, Limits
 
 _RUN = "/run/cwm-env"
@@ -38,6 +38,18 @@ def open_session(sandbox: Sandbox, image: Image, limits: Limits) -> BashSession:
         session.close()
         raise complaint
     return session
+
+
+def open_terminal(sandbox: Sandbox, image: Image, limits: Limits) -> TerminalSession:
+    """``open_session``, as a terminal: its actions are keystrokes.
+
+    Raises:
+        SandboxError: the image's bash does not work, or it has no ``script``.
+    """
+    open_session(sandbox, image, limits).close()  # which puts `submit` into place
+    settings = _settings(image, limits)
+    seen_by_people = {name: value for name, value in settings["env"].items() if _QUIET_TOOLS.get(name) != value}
+    return TerminalSession(sandbox, **{**settings, "env": seen_by_people})
 
 
 async def open_async_session(sandbox: Sandbox, image: Image, limits: Limits) -> AsyncBashSession:

@@ -84,7 +84,8 @@ def test_the_facts_of_a_step_stand_after_any_flood(env: BashEnv) -> None:
     observation, *_, info = env.step("echo head; seq 1000000; echo tail")
     lines = observation.splitlines()
     assert lines[0] == "head" and lines[-2] == "tail"
-    assert lines[-1] == f"[exit code 0; /repo; {info['result'].truncated_bytes} bytes of output left out; 4 turns left]"
+    left_out = f"{info['result'].truncated_bytes} bytes of output left out, kept in {info['result'].output_file}"
+    assert lines[-1] == f"[exit code 0; /repo; {left_out}; 4 turns left]"
     assert f"[... {info['result'].truncated_bytes} bytes left out ...]" in observation
     assert len(observation) < 70_000
 

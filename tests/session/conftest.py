@@ -29,6 +29,7 @@ class AsyncDriver:
 
     def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
         self._runner = asyncio.Runner()
+        self._ended = False
         try:
             self._session = self._runner.run(AsyncBashSession.open(sandbox, **settings))
         except BaseException:
@@ -39,11 +40,21 @@ class AsyncDriver:
         return self._runner.run(self._session.run(command, timeout=timeout))
 
     def close(self) -> None:
-        self._runner.run(self._session.close())
+        if not self._ended:
+            self._runner.run(self._session.close())
 
     def end(self) -> None:
-        """Close the loop, too."""
+        """Close the loop, too. Idempotent."""
+        self.close()
+        self._ended = True
         self._runner.close()
+
+
+def end(driver: Driver) -> None:
+    """Close a session, and the loop that it may have."""
+    driver.close()
+    if isinstance(driver, AsyncDriver):
+        driver.end()
 
 
 @pytest.fixture(scope="session", params=["namespaces"])
@@ -66,9 +77,7 @@ def open_session(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[C
 
     yield make
     for driver in opened:
-        driver.close()
-        if isinstance(driver, AsyncDriver):
-            driver.end()
+        end(driver)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "rows"),
     [
-        ("benchmarks.step", ["bare bash over pipes", "BashSession", "AsyncBashSession", "sessions on one loop", "GB/s"]),
+        ("benchmarks.step", ["bare bash over pipes", "AsyncBashSession", "sessions on one loop", "GB/s"]),
         ("benchmarks.session_cases", ["heredoc holding a TAB", "right, of"]),
     ],
 )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.session.conftest import Driver
+from tests.session.conftest import Driver, end
 
 
 def _resident() -> int:
@@ -48,11 +48,11 @@ def test_steps_and_restarts_leave_nothing_behind(open_session: Callable[..., Dri
 
 def test_sessions_that_come_and_go_leave_nothing_behind(open_session: Callable[..., Driver]) -> None:
     counter = open_session()
-    open_session().close()
+    end(open_session())
     before = _held(counter)
     for _ in range(50):
         session = open_session()
         session.run("echo x")
-        session.close()
+        end(session)
     assert _held(counter) == before
     assert threading.active_count() <= 2 * _MOST_THREADS

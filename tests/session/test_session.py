@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.session import BashSession, Chunk
-from cwm_env.types import CommandResult
+from cwm_env.types import CommandResult, Image, Limits
 from tests.session.conftest import ENV, Driver
 
 Open = Callable[..., Driver]
@@ -194,3 +196,36 @@ def test_an_exception_in_the_middle_of_a_command_leaves_the_session_usable(
             bash.run("echo a; sleep 99")
         result = bash.run("echo $X; pgrep -cx sleep")
         assert (result.output, result.late_output) == ("1\n0\n", "")
+
+
+def _commands_of_the_machine() -> set[bytes]:
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.add(path.read_bytes())
+    return found
+
+
+def test_a_double_fork_with_setsid_dies_with_its_sandbox(sandbox: Sandbox, bash: Driver) -> None:
+    seconds = f"{time.time_ns() % 10**9 + 10**6}.5"
+    sleep = f"sleep\0{seconds}\0".encode()
+    with BashSession(sandbox, env=ENV) as other:
+        other.run(f"setsid sh -c '(setsid sleep {seconds} >/dev/null 2>&1 &)'; sleep 0.2")
+    assert sleep in _commands_of_the_machine()
+    sandbox.kill_processes(keep=[int(pid) for pid in bash.run("echo $$").output.split()])
+    assert sleep not in _commands_of_the_machine()
+
+
+def test_a_memory_hog_dies_and_is_said_to(backend: Backend, image: Image) -> None:
+    with contextlib.closing(backend.create(image, Limits(memory=256 << 20, disk=64 << 20))) as sandbox:
+        if sandbox.usage().memory_kills is None:
+            pytest.skip("control groups cannot be written here")
+        with BashSession(sandbox, env=ENV) as bash:
+            bash.run("X=kept")
+            time.sleep(0.05)
+            result = bash.run("python3 -c 'x = bytearray(1 << 30)'; echo code $?")
+            assert "code 137\n" in result.output or "Killed" in result.output
+            assert bash.run("echo $X").output == "kept\n"
+            time.sleep(0.05)
+            result = bash.run("python3 -c 'x = bytearray(1 << 30)'")
+            assert (result.exit_code, result.killed_for_memory, result.shell_restarted) == (137, True, False)
