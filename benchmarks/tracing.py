@@ -2,8 +2,8 @@
 
     python -m benchmarks.tracing [--quick] [--python PYTHON] [--suite RECIPE]
 
-Prints line events a second on a workload of scalars and one of containers, bytes per event, the growth of memory over
-ten million events, and the slow-down of a real test suite. The peers live in an environment of their own.
+Prints events a second of CPU time on a workload of scalars and one of containers, bytes per event, the growth of
+memory over ten million events, and the slow-down of a real test suite. The peers have an environment of their own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PEERS = ("PySnooper==1.2.3", "snoop==0.6.1", "hunter==3.9.0")
 RUN = Path(__file__).with_name("tracing_run.py")
 OURS = ("settrace", "monitoring")
 ROUNDS = {"scalars": 60_000, "containers": 4_000}
+SUITE = "tasks/sqlparse-split-nested-blocks/environment"
 SLOW = ("PySnooper", "snoop", "hunter")
 
 
@@ -70,7 +71,7 @@ def measure(python: str | Path, recorder: str, workload: str, rounds: int, repea
 
 
 def speeds(python: str, peers: Path | None, scale: float, repeats: int, output: str) -> dict[str, dict[str, float]]:
-    """Print line events a second by workload and recorder, and return them."""
+    """Print events a second of CPU time by workload and recorder, and return them."""
     has_monitoring = subprocess.run([python, "-c", "import sys; sys.monitoring"], capture_output=True).returncode == 0
     engines = [engine for engine in OURS if engine == "settrace" or has_monitoring]
     found: dict[str, dict[str, float]] = {}
@@ -99,7 +100,7 @@ LABELS = {
     "straightforward": "settrace, repr of all locals, thrown away",
     "PySnooper": "PySnooper",
     "snoop": "snoop",
-    "hunter": "hunter (VarsSnapshot)",
+    "hunter": "hunter (VarsSnooper)",
 }
 
 
@@ -115,7 +116,7 @@ def suite(recipe: str, timeout: float = 1200.0) -> None:
     place = Place.default(recipe)
     tests = collect(place)
 
-    def timed(**how: bool) -> tuple[float, int]:
+    def timed(trace: bool = True, whole: bool = False) -> tuple[float, int]:
         count = 0
 
         def take(episode: object) -> None:
@@ -123,23 +124,21 @@ def suite(recipe: str, timeout: float = 1200.0) -> None:
             count += 1
 
         begin = time.monotonic()
-        trace_tests(place, tests, take, cut=Cut(), timeout=timeout, **how)
+        trace_tests(place, tests, take, cut=Cut(), timeout=timeout, trace=trace, whole=whole)
         return time.monotonic() - begin, count
 
     print(f"\nthe test suite of {Path(recipe).parent.name or recipe}")
     plain, _ = timed(trace=False)
     print(f"  untraced                     {plain:7.2f} s")
-    for name, how in (("cut into episodes", {}), ("everything recorded", {"whole": True})):
-        seconds, count = timed(**how)
+    for name, whole in (("cut into episodes", False), ("everything recorded", True)):
+        seconds, count = timed(whole=whole)
         print(f"  {name:28} {seconds:7.2f} s   {seconds / plain:5.1f} times   {count:,} traces")
 
 
 def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--quick", action="store_true", help="small workloads, no peers, no suite: a check that it runs"
-    )
+    parser.add_argument("--quick", action="store_true", help="small workloads, no peers, no suite")
     parser.add_argument("--python", default=sys.executable, help="interpreter to measure on")
     parser.add_argument(
         "--suite", default="tasks/sqlparse-split-nested-blocks/environment", help="a recipe's directory"

@@ -1,7 +1,7 @@
 """One recorder on one workload, in this process: ``python tracing_run.py RECORDER WORKLOAD ROUNDS OUTPUT``.
 
-Prints JSON: events, seconds of CPU time, bytes written, and the growth of memory. Runs in the peers' environment, which does not
-hold this package: the tracer's parts are imported past it.
+Prints JSON: events, seconds of CPU time, bytes written, and the growth of memory. Runs in the peers' environment,
+which does not hold this package: the tracer's parts are imported past it.
 """
 
 import json
@@ -131,7 +131,7 @@ def peer(name: str, function: Callable[[int], Any], rounds: int, output: str) ->
         else:
             import hunter  # type: ignore[import-not-found,unused-ignore]
 
-            with hunter.trace(filename=FILE, action=hunter.VarsSnapshot(stream=file, force_colors=False)):
+            with hunter.trace(filename=FILE, action=hunter.VarsSnooper(stream=file, force_colors=False)):
                 function(rounds)
         return 0, time.process_time() - begin
 

@@ -37,6 +37,9 @@ class Place:
     env: Mapping[str, str] = field(default_factory=dict)
     """Beside the image's own. ``PYTHONHASHSEED`` is 0 unless set: the order of a set is then the same each time."""
 
+    tracer: str = ""
+    """Text of the tracer, where it is another than ``one_file()``."""
+
     @classmethod
     def default(cls, image: str = "python") -> Place:
         """The embedded backend, and an image by its name.
@@ -80,7 +83,8 @@ def feed(
     payload = json.dumps(request).encode()
     data = b"%010d" % len(payload) + payload + stdin
     env = {**_ENV, **place.image.env, **place.env}
-    process = sandbox.spawn([place.python, "-c", one_file()], env=env, cwd=place.image.workdir, user=place.image.user)
+    argv = [place.python, "-c", place.tracer or one_file()]
+    process = sandbox.spawn(argv, env=env, cwd=place.image.workdir, user=place.image.user)
     try:
         return _pump(process, data, take, time.monotonic() + timeout)
     finally:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = "cwm_env.tracing.inside"
-_VALUES = ("types_of", "simple_repr", "known", "values")
+_VALUES = ("types_of", "simple_repr", "known", "values", "keepers")
 _PARTS = (*_VALUES, "activation", "sources", "recorder", "settrace", "monitor", "loops", "modes", "runner")
 """In the order in which they need each other."""
 _LOADER = """\
@@ -29,11 +29,17 @@ module.main()
 
 
 @cache
-def one_file() -> str:
-    """The text of the file: a program that reads a request on standard input (see ``inside/runner.py``)."""
+def one_file(more: str = "") -> str:
+    """The text of the file: a program that reads a request on standard input (see ``inside/runner.py``).
+
+    Args:
+        more: the text of one more module, which is run last and may change the others: for checks of the tracer.
+    """
     inside = Path(__file__).parent / "inside"
     # Under a name of its own: the traced repository may be this one.
     parts = [(name, (inside / f"{name}.py").read_text().replace(_PACKAGE, "cwm_tracer")) for name in _PARTS]
+    if more:
+        parts.insert(-1, ("more", more.replace(_PACKAGE, "cwm_tracer")))
     return f"PARTS = {parts!r}\n{_LOADER}"
 
 

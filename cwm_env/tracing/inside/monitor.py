@@ -75,6 +75,8 @@ class Monitor:
             known = recorder.code(code) if recorder.on else None
             if known is None:
                 return self._monitoring.DISABLE
+            if known.spent and not recorder.open:
+                return None
             if id(code) not in self._lines:
                 self._lines[id(code)] = None
                 self._monitoring.set_local_events(self._tool, code, self._local)

@@ -52,10 +52,12 @@ class Policy:
 class Code:
     """A code object that is recorded."""
 
-    __slots__ = ("begun", "code", "loses_names", "name", "number", "plain", "shapes")
+    __slots__ = ("begun", "code", "loses_names", "name", "number", "plain", "shapes", "spent")
 
     def __init__(self, number: int, code: Any) -> None:
         self.number, self.code, self.begun = number, code, 0
+        self.spent = False
+        """Whether no further trace begins with it."""
         self.name = code.co_name
         self.shapes: Dict[Any, Any] = {}
         """What the activations of this code share: the texts around values, by the names of the variables."""
@@ -82,9 +84,11 @@ class Recorder:
         self._codes: Dict[int, Any] = {}
         self._files: Dict[Any, int] = {}
         self._traces = self._numbers = 0
-        self._limited = self.entered = False
+        self._limited = self._closed = self.entered = False
         self.threads: Dict[int, Thread] = {}
         self.on = True
+        self.open = 0
+        """Traces that go on now, of all threads."""
         self.events = self.bytes = 0
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -131,14 +135,14 @@ class Recorder:
     def put(self, data: bytes) -> None:
         """Write whole lines; the reader's end being gone ends the recording, not the program."""
         with self._lock:
-            if not self.on or self._pid != _getpid():
+            if self._closed or self._pid != _getpid():
                 return
             self.bytes += len(data)
             try:
                 while data:
                     data = data[_write(self._descriptor, data) :]
             except OSError:
-                self.on = False
+                self.on, self._closed = False, True
 
     def count(self, events: int) -> None:
         """Add to what was recorded; beyond the limits, nothing more is."""
@@ -148,7 +152,7 @@ class Recorder:
             return
         self._limited = True
         for thread in list(self.threads.values()):
-            if thread.stack:
+            if thread.open:
                 thread.end("events" if full else "bytes")
         self.on = False
 
@@ -156,7 +160,7 @@ class Recorder:
         """Give up on this thread's trace: recording it failed, as it does at the end of the program's own stack."""
         try:
             thread = self.thread()
-            if thread.stack:
+            if thread.open:
                 thread.end("lost")
         except Exception:
             self.on = False
@@ -164,13 +168,13 @@ class Recorder:
     def close(self) -> None:
         """End every trace and write what is left. Idempotent."""
         for thread in list(self.threads.values()):
-            if thread.stack:
+            if thread.open:
                 thread.end("lost")
             thread.flush()
         self.on = False
 
     def _forked(self) -> None:
-        self.on = False
+        self.on, self._closed = False, True
         self._lock = allocate_lock()
 
 
@@ -185,15 +189,20 @@ class Thread:
         self.skipped: Any = None
         self.buffer: List[str] = []
         self._calls = self._trace = 0
+        self.open = False
+        """Whether a trace goes on."""
 
     def admit(self, frame: Any, code: Code) -> Optional[Activation]:
         """Decide on a call of recorded code: its activation, or None where it is stepped over."""
         if self.skipped is not None or not self.recorder.on:
             return None
         if not self.stack:
-            if not self._begins(frame, code):
+            if not self._begins(code):
+                code.spent = self.policy.entries == "any"
                 return None
             self._begin(code)
+            if not self.recorder.on:  # that was the last event that may be
+                return None
         elif len(self.stack) >= self.policy.max_depth or not self._steps_in():
             self.skipped = frame
             return None
@@ -205,7 +214,7 @@ class Thread:
             self.flush()
         return activation
 
-    def _begins(self, frame: Any, code: Code) -> bool:
+    def _begins(self, code: Code) -> bool:
         entries = self.policy.entries
         if entries == "any":
             if code.plain or code.name.startswith("<") or code.begun >= self.policy.per_function:
@@ -219,6 +228,8 @@ class Thread:
 
     def _begin(self, code: Code) -> None:
         code.begun += 1
+        self.recorder.open += 1
+        self.open = True
         self._trace, self._calls = self.recorder.next_trace(), 0
         self.buffer.append("B\t{}\n".format(self._trace))
         self.flush()  # so that the reader hears of a trace whose process is killed
@@ -249,6 +260,8 @@ class Thread:
         """End the trace, if one is open. An empty status is a trace that came to its end."""
         del self.stack[:]
         self.skipped = None
+        self.recorder.open -= 1
+        self.open = False
         self.buffer.append("E\t{}\n".format(status))
         self.flush()
 
@@ -259,8 +272,8 @@ class Thread:
             data = "@\t{}\n{}".format(self.number, "".join(lines)).encode()
             size = len(lines)
             del lines[:]
-            self.recorder.put(data)
             if self.recorder.on:
+                self.recorder.put(data)
                 self.recorder.count(size)
 
 

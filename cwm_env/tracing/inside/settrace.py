@@ -31,9 +31,10 @@ class SetTrace:
     def _call(self, frame: Any, event: str, arg: Any) -> Optional[_Trace]:
         """The global trace function: a frame begins, or a generator goes on."""
         known = self._codes.get(id(frame.f_code))
-        if known is not None and not known.number and known.code is frame.f_code:
-            return None
         recorder = self._recorder
+        if known is not None and known.code is frame.f_code:
+            if not known.number or (known.spent and not recorder.open):
+                return None  # most calls of a large run, by far
         if not recorder.on:
             _settrace(None)
             return None
@@ -68,13 +69,13 @@ def _skip(thread: Thread) -> _Trace:
 def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace:
     """The trace function of one activation, with all that it needs at hand: it runs for every line."""
     show, buffer, append = activation.line, thread.buffer, thread.buffer.append
-    code, plain = activation.code, activation.code.plain
+    code, plain, limit = activation.code, activation.code.plain, FLUSH
 
     def trace(frame: Any, event: str, arg: Any) -> Optional[_Trace]:
         try:
             if event == "line":
                 append(f"l{frame.f_lineno}\t{show(variables(frame, code) if plain else frame.f_locals)}\n")
-                if len(buffer) >= FLUSH:
+                if len(buffer) >= limit:
                     thread.flush()
                     if not recorder.on:
                         _settrace(None)
