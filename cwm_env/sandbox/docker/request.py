@@ -25,6 +25,7 @@ _MASKED = [*(f"/proc/{name}" for name in _HIDDEN.split()), "/sys/firmware", "/sy
 _READ_ONLY = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
 _OVERHEAD = 16 << 20  # bytes that the kernel uses for a sandbox's processes, and our pid 1
 _NO_LIMIT = 1 << 22
+_MARGIN = 1 << 20  # bytes: a full file system is noticed as such, before the limit of one file
 
 
 def is_gvisor(runtime: str | None) -> bool:
@@ -85,7 +86,7 @@ def limits_message(limits: Limits, runtime: str | None) -> bytes:
     """What pid 1 is told first: the limits that each process has, besides those of the container."""
     fields: wire.Fields = [
         ("processes", limits.processes if is_gvisor(runtime) else _NO_LIMIT),
-        ("file_size", limits.disk),
+        ("file_size", limits.disk + _MARGIN),
     ]
     if is_gvisor(runtime):  # at the container's limit all of gVisor would be killed
         fields.append(("address_space", limits.memory))
