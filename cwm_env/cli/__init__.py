@@ -29,6 +29,8 @@ COMMANDS = {
     "images": "cwm_env.cli.images:images",
     "replay": "cwm_env.cli.replay:replay",
     "trace": "cwm_env.cli.trace:trace",
+    "serve": "cwm_env.cli.serve:serve",
+    "tokens": "cwm_env.cli.tokens:tokens",
     "doctor": "cwm_env.cli.doctor:doctor",
 }
 """Name to ``module:command``, in the order of ``--help``."""
