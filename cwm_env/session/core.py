@@ -60,6 +60,8 @@ class SessionCore:
 
     def __init__(self, sandbox: Sandbox, settings: Settings, watcher: Watcher) -> None:
         self._sandbox, self._settings, self._watcher = sandbox, settings, watcher
+        self.pause = _PAUSE
+        """Seconds without a command after which the shell's state is taken before the next one."""
         self._shell: Shell | None = None
         self.cwd = settings.cwd
         self._flagged = False
@@ -185,7 +187,7 @@ class SessionCore:
         """Take a snapshot of the shell if it is time to, and see what the sandbox has used so far."""
         shell, now = self._shell, time.monotonic()
         assert shell is not None
-        due = now >= self._state_due or (now >= self._state_earliest and now - self._idle_since >= _PAUSE)
+        due = now >= self._state_due or (now >= self._state_earliest and now - self._idle_since >= self.pause)
         changed, self._changed = self._changed, _CHANGES.search(text) is not None
         if not (due or changed or _RISKY.search(text)):
             return
