@@ -74,14 +74,14 @@ def test_cycles_of_making_and_ending_leak_nothing(own: NamespacesBackend, image:
     here = descriptors("self")
     theirs = [(descriptors(pid), resident(pid)) for pid in spawners]
     assert mounts_of(image) == []
-    temporary = set(Path("/tmp").glob("cwm*"))
+    files = set(leases.runtime_dir().rglob("*"))
     before = slab()
     for number in range(CYCLES):
         cycle(own, image, number)
     assert own.spawner_pids() == spawners
     assert descriptors("self") == here
     assert mounts_of(image) == []
-    assert set(Path("/tmp").glob("cwm*")) == temporary
+    assert set(leases.runtime_dir().rglob("*")) == files
     assert eventually(lambda: all(children(pid) == set() for pid in spawners))
     for pid, (their_descriptors, their_memory) in zip(spawners, theirs, strict=True):
         assert descriptors(pid) == their_descriptors
