@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import select
 import subprocess
 import sys
 import venv
@@ -49,15 +50,20 @@ class ShellPeer:
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         self._stdin, self._stdout = stdin, stdout
 
-    def ask(self, **request: Any) -> dict[str, Any]:
+    def ask(self, *, within: float = 60.0, **request: Any) -> dict[str, Any]:
         """One request and its answer.
 
+        Args:
+            within: seconds that it may take to answer.
+
         Raises:
-            PeerUnavailable: it has ended.
+            PeerUnavailable: it has ended, or does not answer.
         """
         try:
             self._stdin.write(json.dumps(request).encode() + b"\n")
             self._stdin.flush()
+            if not select.select([self._stdout], [], [], within)[0]:
+                raise PeerUnavailable(f"no answer within {within:g} seconds")
             line = self._stdout.readline()
         except OSError as error:
             raise PeerUnavailable(f"it ended: {error}") from error

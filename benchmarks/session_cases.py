@@ -60,7 +60,8 @@ class PeerRuntime:
         self._peer = peer
 
     def run(self, command: str, *, timeout: float | None = None) -> Answer:
-        said = self._peer.ask(command=command, timeout=timeout or 20.0)
+        limit = timeout or 20.0
+        said = self._peer.ask(command=command, timeout=limit, within=limit + 20.0)
         return Answer(said["output"], -1 if said["exit_code"] is None else said["exit_code"], said["timed_out"], False)
 
 
@@ -71,9 +72,12 @@ def peer_in(sandbox: Sandbox, python: Path) -> Iterator[PeerRuntime]:
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
     process = sandbox.spawn([str(python), "/tmp/peer_shell.py", _PEER], env=env)
     os.set_blocking(process.stdout, True)
-    with os.fdopen(os.dup(process.stdin), "wb") as stdin, os.fdopen(os.dup(process.stdout), "rb") as stdout:
-        yield PeerRuntime(ShellPeer(stdin, stdout))
-    process.close()
+    try:
+        with os.fdopen(os.dup(process.stdin), "wb") as stdin, os.fdopen(os.dup(process.stdout), "rb") as stdout:
+            yield PeerRuntime(ShellPeer(stdin, stdout))
+    finally:
+        process.kill()
+        process.close()
 
 
 def wrong(case: Case, runtime: Runtime, *, lenient: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cwm_env.envs import episode
 from cwm_env.envs.base import ShellEnv
@@ -16,8 +16,11 @@ from cwm_env.grading.rewards import Reward, named
 from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.sandbox.registry import backend as backend_named
-from cwm_env.session import BashSession, TerminalSession
+from cwm_env.session import BashSession
 from cwm_env.types import Grade, Image, Task
+
+if TYPE_CHECKING:
+    from cwm_env.session import TerminalSession
 
 
 class BashEnv(ShellEnv):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.session import AsyncBashSession, BashSession, TerminalSession
+from cwm_env.session import AsyncBashSession, BashSession
 from cwm_env.types import CommandResult, Image, Limits
+
+if TYPE_CHECKING:
+    from cwm_env.session import TerminalSession
 
 _RUN = "/run/cwm-env"
 SUBMITTED = f"{_RUN}/submitted"
@@ -46,6 +49,8 @@ def open_terminal(sandbox: Sandbox, image: Image, limits: Limits) -> TerminalSes
     Raises:
         SandboxError: the image's bash does not work, or it has no ``script``.
     """
+    from cwm_env.session import TerminalSession  # with pexpect and pyte, for those who want one
+
     open_session(sandbox, image, limits).close()  # which puts `submit` into place
     settings = _settings(image, limits)
     seen_by_people = {name: value for name, value in settings["env"].items() if _QUIET_TOOLS.get(name) != value}

@@ -34,7 +34,7 @@ _TOUCHES = re.compile(
     rb"kill|killall|let|logout|mapfile|pkill|popd|printf\s+-v|pushd|read|readarray|readonly|return|set|shopt|source|trap|"
     rb"typeset|ulimit|umask|unalias|unset)\b"
 )
-_PAUSE, _STATE_AGE, _STATE_SHARE = 0.02, 2.0, 100
+_PAUSE, _STATE_AGE, _STATE_SHARE = 0.25, 2.0, 100
 _LONG = 0.1  # what was used is asked for after a command as long as this, or one that may have been killed for memory
 _KILLED = 137
 _NOTHING_KNOWN: dict[str, Any] = {}
@@ -115,7 +115,9 @@ class SessionCore:
                 restarted, jobs = yield from self._revive(shell, late)
             self._midway = True
             if self._is_time_for_state(text, started):
-                yield from self._keep_state(late)
+                yield from self._keep_state(self._shell or shell, late)
+                if (self._shell or shell).lost:  # it died at this very moment
+                    restarted, jobs = yield from self._revive(self._shell or shell, late)
             shell = self._shell or shell
             begun = time.monotonic()
             wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
@@ -192,10 +194,9 @@ class SessionCore:
         self._rested = now >= self._state_earliest and now - self._idle_since >= self.pause
         return touched or self._touched or self._rested or now >= self._state_due
 
-    def _keep_state(self, late: Output) -> Steps[None]:
+    def _keep_state(self, shell: Shell, late: Output) -> Steps[None]:
         """Take a snapshot of the shell, and after a pause see what the sandbox has used so far."""
-        shell, now = self._shell, time.monotonic()
-        assert shell is not None
+        now = time.monotonic()
         shell.taken = None
         done = yield from shell.exchange(shell.protocol.snapshot(), late, _within(_PRIVATE_SECONDS))
         if done and shell.taken:

@@ -165,7 +165,8 @@ class ShellProtocol:
     def restore(self, state: State, cwd: str) -> bytes:
         """Bring a new bash to where another stood; ``Done`` follows."""
         directory = _quoted(cwd).encode("utf-8", "surrogateescape")
-        return self._request(state.code + b"\nbuiltin cd -- " + directory + b"\n", b"V")
+        code = _PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", state.code))  # only here: few snapshots are ever needed
+        return self._request(code + b"\nbuiltin cd -- " + directory + b"\n", b"V")
 
     def mend(self) -> bytes:
         """Bring bash back into the loop from wherever it is; ``Done`` follows."""
@@ -214,7 +215,7 @@ class ShellProtocol:
             return None
         kind, content = chunk[:1], chunk[_NONCE + 1 :]
         if kind == b"S":
-            return State(_PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", content)))
+            return State(content)
         if kind == b"J":
             return Jobs(tuple(content.decode("utf-8", "replace").split("\n")[1:-1]))
         return None

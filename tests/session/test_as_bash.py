@@ -91,10 +91,7 @@ def test_random_commands_do_what_they_do_in_a_script(sandbox: Sandbox, commands:
     below = "/".join("x" * 13)  # so deep that no number of `cd ..` leads out
     ours_at, plain_at = f"/tmp/o{number}/{below}", f"/tmp/p{number}/{below}"
     commands = [*commands, _SHOW]
-    expected = [
-        (_neutral(out), code, _neutral(cwd))
-        for out, code, cwd in _plain(sandbox, plain_at, commands)
-    ]
+    expected = [(_neutral(out), code, _neutral(cwd)) for out, code, cwd in _plain(sandbox, plain_at, commands)]
     with BashSession(sandbox, env=ENV) as bash:
         bash.run(f"shopt -s expand_aliases; mkdir -p {ours_at}; cd {ours_at}")
         seen = []
