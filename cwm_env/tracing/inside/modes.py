@@ -69,7 +69,10 @@ def _program(request: Dict[str, Any], recorder: Recorder) -> int:
 
 
 def _traced(request: Dict[str, Any], recorder: Recorder, entry: Any) -> int:
-    feeder = engine(recorder, request.get("engine", "")) if request.get("trace", True) else None
+    # One call, all of it recorded: from 3.13 on, `sys.settrace` takes less for each line than `sys.monitoring`, whose
+    # strength is that code which is not recorded costs nothing.
+    fastest = "settrace" if sys.version_info >= (3, 13) else ""
+    feeder = engine(recorder, request.get("engine") or fastest) if request.get("trace", True) else None
     recorder.sources.watch(lambda frame: recorder.policy.covers(frame.f_code.co_filename))
     try:
         if feeder is not None:
