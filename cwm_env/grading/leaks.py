@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Collection, Mapping
 
-from cwm_env.grading import archive
+from cwm_env.grading import archive, git
 from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.types import Image, Task
 
@@ -15,8 +15,7 @@ _MOST = 200
 _BYTES = 64 << 20
 
 _GIT = f"""
-{archive.TRUST_DIRECTORIES}
-cd "$1" || exit 1
+{git.PRELUDE}
 count=$(git cat-file --batch-all-objects --batch-check='%(objecttype)' | grep -c '^commit$')
 [ "$count" = 1 ] || echo "its .git holds $count commits, not one"
 [ -z "$(git remote)" ] || echo "its .git names remotes: $(git remote | tr '\\n' ' ')"
