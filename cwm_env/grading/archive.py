@@ -13,8 +13,6 @@ from cwm_env.sandbox.run import Completed, run
 
 _ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/run/cwm-env", "LC_ALL": "C.UTF-8"}
 _SECONDS = 120.0
-TRUST_DIRECTORIES = 'mkdir -p "$HOME" && printf "[safe]\\n\\tdirectory = *\\n" > "$HOME/.gitconfig"'
-"""Bash that lets git work on a repository of any owner, in every version of git that asks."""
 
 
 def program(sandbox: Sandbox, argv: Sequence[str], *, input: bytes = b"", output_limit: int = 1 << 20) -> Completed:
@@ -51,14 +49,23 @@ def pack(entries: Iterable[Change]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(sandbox: Sandbox, archive: bytes, directory: str, *, gone: Sequence[str] = ()) -> None:
-    """Unpack a tar archive inside a sandbox, as its root, after the paths ``gone`` were removed.
+def unpack(
+    sandbox: Sandbox, archive: bytes, directory: str, *, gone: Sequence[str] = (), places: Sequence[str] = ()
+) -> None:
+    """Unpack a tar archive inside a sandbox, as its root.
+
+    Args:
+        gone: absolute paths that are removed first.
+        places: absolute paths of directories that files go into; what stands there and is none is removed first.
 
     Raises:
         GradingError: tar complained.
     """
-    script = 'directory=$1; shift; rm -rf -- "$@"; exec tar -xf - -C "$directory" --no-same-owner'
-    argv = ["bash", "-c", script, "unpack", directory, *gone]
+    # Without -r, rm takes files and links (also to directories) and leaves directories alone.
+    script = """directory=$1 count=$2; shift 2; rm -rf -- "${@:1:count}"
+    [ $# = "$count" ] || rm -f -- "${@:count+1}" 2>/dev/null
+    exec tar -xf - -C "$directory" --no-same-owner"""
+    argv = ["bash", "-c", script, "unpack", directory, str(len(gone)), *gone, *places]
     done = program(sandbox, argv, input=archive)
     if done.exit_code:
         raise GradingError(f"files could not be unpacked in {directory}: {text(done.stderr).strip()}")

@@ -21,7 +21,7 @@ _PROCESSES = 512
 
 
 class Grader:
-    """Grades episodes of one task, each in fresh clones of the task's image.
+    """Grades episodes of one task, one at a time, each in fresh clones of the task's image.
 
     What runs in a clone under the limits (crashes, floods, endless loops) is the policy's doing and ``unresolved``;
     exceptions are for our own failures.

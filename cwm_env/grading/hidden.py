@@ -9,7 +9,7 @@ import os
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cwm_env.errors import GradingError, TaskError
 from cwm_env.grading import archive, canaries, patch
@@ -31,8 +31,8 @@ class Hidden:
 
     entries: tuple[Change, ...]
     """Paths relative to the root."""
-    gone: tuple[str, ...]
-    """Absolute paths that are removed first."""
+    replaced: tuple[str, ...]
+    """Absolute paths in the repository that are removed first."""
     canaries: tuple[str, ...]
     """Names of the canaries among the tests."""
 
@@ -42,7 +42,9 @@ class Hidden:
         Raises:
             GradingError: it could not be unpacked.
         """
-        archive.unpack(clone, archive.pack(self.entries), "/", gone=self.gone)
+        places = {str(parent) for path in self.replaced for parent in PurePosixPath(path).parents} - {"/"}
+        gone = ("/tests", HOME, *self.replaced)
+        archive.unpack(clone, archive.pack(self.entries), "/", gone=gone, places=sorted(places))
 
 
 def prepare(clone: Sandbox, known: Pristine, image: Image, tests: HiddenTests, overlay: tuple[Change, ...]) -> Hidden:
@@ -76,7 +78,7 @@ def prepare(clone: Sandbox, known: Pristine, image: Image, tests: HiddenTests, o
         Change(_relative(f"{HOME}/empty.ini"), "file", 0o644, b"[pytest]\n"),
     )
     replaced = tuple("/" + text(entry.path) for entry in overlay)
-    return Hidden((*entries.values(), *ours), ("/tests", HOME, *replaced), tuple(names))
+    return Hidden((*entries.values(), *ours), replaced, tuple(names))
 
 
 def overlay_of(

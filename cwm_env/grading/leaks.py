@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Collection, Mapping
 
-from cwm_env.grading import archive
+from cwm_env.grading import archive, git
 from cwm_env.sandbox.base import Backend, Sandbox
 from cwm_env.types import Image, Task
 
@@ -15,8 +15,7 @@ _MOST = 200
 _BYTES = 64 << 20
 
 _GIT = f"""
-{archive.TRUST_DIRECTORIES}
-cd "$1" || exit 1
+{git.PRELUDE}
 count=$(git cat-file --batch-all-objects --batch-check='%(objecttype)' | grep -c '^commit$')
 [ "$count" = 1 ] || echo "its .git holds $count commits, not one"
 [ -z "$(git remote)" ] || echo "its .git names remotes: $(git remote | tr '\\n' ' ')"
@@ -26,9 +25,12 @@ count=$(git for-each-ref | wc -l)
 [ ! -s .git/objects/info/alternates ] || echo "its .git borrows objects from another repository"
 for path in /tests /solution; do [ ! -e "$path" ] || echo "it holds $path"; done
 """
-# Without what is not on a disk. Names travel as arguments: they hold no pattern characters that matter.
+# Without what is not on a disk. What a file must hold is a line on standard input; an empty one is in every file.
 _FIND = """
-find / \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -type f -size -4096k \\( "$@" \\) -print0 2>/dev/null
+cat > "$HOME.line" && echo >> "$HOME.line"
+find / \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -type f -size -4096k \\( "$@" \\) -print0 2>/dev/null |
+    xargs -0 -r grep -lZF -f "$HOME.line" -- 2>/dev/null
+true
 """
 
 
@@ -65,13 +67,14 @@ def _hidden_tests(clone: Sandbox, task: Task) -> list[str]:
 def _fix(clone: Sandbox, image: Image, gold: str) -> list[str]:
     """Other copies of the files that the gold patch changes, which hold all that it adds."""
     added = _added(gold)
-    places = [path for path in _find(clone, set(map(posixpath.basename, added))) if not _is_changed(path, image, added)]
-    return [
-        f"the fix of {name} can be read at {path}"
-        for path, content in archive.read_files(clone, places, _BYTES).items()
-        for name, lines in added.items()
-        if posixpath.basename(path) == posixpath.basename(name) and lines <= _lines(content)
-    ]
+    found = []
+    for name, lines in added.items():
+        places = _find(clone, {posixpath.basename(name)}, containing=max(lines, key=len))
+        copies = archive.read_files(clone, [path for path in places if not _is_changed(path, image, added)], _BYTES)
+        found += [
+            f"the fix of {name} can be read at {path}" for path, content in copies.items() if lines <= _lines(content)
+        ]
+    return found
 
 
 def _is_changed(path: str, image: Image, added: Mapping[str, object]) -> bool:
@@ -106,12 +109,12 @@ def _releases(clone: Sandbox, task: Task) -> list[str]:
     return [f"the image holds a release of {words[0]}: {path}" for path in _find(clone, patterns)]
 
 
-def _find(clone: Sandbox, names: Collection[str]) -> list[str]:
-    """Absolute paths of the regular files of those names, anywhere."""
+def _find(clone: Sandbox, names: Collection[str], *, containing: bytes = b"") -> list[str]:
+    """Absolute paths of the regular files of those names that hold a line, anywhere."""
     if not names:
         return []
     tests = " -o ".join(["-iname %s"] * len(names)).split()
     given = iter(sorted(names))
     argv = [next(given) if word == "%s" else word for word in tests]
-    done = archive.program(clone, ["bash", "-c", _FIND, "find", *argv], output_limit=1 << 20)
+    done = archive.program(clone, ["bash", "-c", _FIND, "find", *argv], input=containing, output_limit=1 << 20)
     return [path.decode("utf-8", "surrogateescape") for path in done.stdout.split(b"\0") if path][:_MOST]

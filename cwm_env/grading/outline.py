@@ -67,7 +67,7 @@ def altered(test: Test, name: str, chance: random.Random) -> str:
 def _boundaries(body: Sequence[ast.stmt]) -> list[int]:
     found: list[int] = []
     begun = False
-    for node, following in zip(body, [*body[1:], None], strict=True):
+    for node, following in zip(body, [*body, None][1:], strict=True):
         begun = begun or isinstance(node, (ast.FunctionDef, ast.ClassDef))
         if begun and (following is None or _first_line(following) > (node.end_lineno or 0)):
             found.append(node.end_lineno or 0)
@@ -132,7 +132,7 @@ class _Alter(ast.NodeTransformer):
         if sides is None:
             return super().generic_visit(node)
         left, right = sides
-        swap = _calls(right) and not _calls(left)
+        swap = _computes(right) > _computes(left)
         new = self._other(left if swap else right)
         new_sides = [new, right] if swap else [left, new]
         if isinstance(node, ast.Assert):
@@ -153,5 +153,7 @@ class _Alter(ast.NodeTransformer):
         return ast.Constant(value + str(number).encode() if isinstance(value, bytes) else value + number)
 
 
-def _calls(node: ast.expr) -> bool:
-    return any(isinstance(part, ast.Call) for part in ast.walk(node))
+def _computes(node: ast.expr) -> int:
+    """How much an expression looks like what is tested: 2 for a call, 1 for a name, 0 for a literal."""
+    parts = list(ast.walk(node))
+    return 2 if any(isinstance(part, ast.Call) for part in parts) else any(isinstance(part, ast.Name) for part in parts)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cwm_env.errors import GradingError
-from cwm_env.grading import archive
+from cwm_env.grading import archive, git
 from cwm_env.grading.pristine import Pristine, inspect
 from cwm_env.grading.protect import Rules, text
 from cwm_env.sandbox.base import Change, Sandbox
@@ -23,48 +23,34 @@ LARGEST = 64 << 20
 MOST = 20_000
 """Changed paths that a patch may hold."""
 
-_GIT = """
-git() { command git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.autocrlf=false -c core.safecrlf=false \
-    -c core.protectNTFS=false -c core.protectHFS=false -c core.fileMode=true -c core.symlinks=true \
-    -c core.ignoreCase=false -c core.precomposeUnicode=false -c core.splitIndex=false -c core.untrackedCache=false \
-    -c core.attributesFile=/dev/null -c core.excludesFile=/dev/null -c core.quotePath=true "$@"; }
-export GIT_ATTR_NOSYSTEM=1 GIT_LITERAL_PATHSPECS=1 GIT_CONFIG_NOSYSTEM=1
-"""
-# Attributes in the tree can ask for conversions, and can hide a file from diff; this file has the last word
-# (gitattributes(5)).
-_ATTRIBUTES = """
-mkdir -p .git/info
-echo '* -text -eol -ident -filter -working-tree-encoding !diff !whitespace' > .git/info/attributes
-"""
 # The lists hold paths that end in NUL: `before` are tracked and change, `gone` must not be there, `known` are tracked
-# and stay, `new` are not tracked. The patch is relative to the tree as the image has it, commit or not.
+# and stay, `new` are not tracked. The patch is relative to the tree as the image has it: its commit, if that is clean.
 _TAKE = f"""
 set -e
+{git.PRELUDE}
 lists=$HOME/take
-mkdir -p "$lists" && tar -xf - -C "$lists"
-{archive.TRUST_DIRECTORIES}
-cd "$1"
-{_GIT}
-{_ATTRIBUTES}
+mkdir "$lists" && tar -xf - -C "$lists"
 export GIT_INDEX_FILE=$lists/index
 git read-tree HEAD
-git update-index --remove -z --stdin < "$lists/before"
-base=$(git write-tree)
+base=HEAD
+if [ "$3" = dirty ]; then
+    git update-index --remove -z --stdin < "$lists/before"
+    base=$(git write-tree)
+fi
 xargs -0 -r rm -rf -- < "$lists/gone"
 tar -xf "$lists/tree" --no-same-owner
-cp "$lists/new" "$lists/wanted"
+wanted=$lists/new
 if [ -s "$lists/new" ] && [ "$2" = listed ]; then
-    xargs -0 git ls-files -z --others --exclude-standard -- < "$lists/new" > "$lists/wanted"
+    wanted=$lists/wanted
+    xargs -0 git ls-files -z --others --exclude-standard -- < "$lists/new" > "$wanted"
     xargs -0 git ls-files -z --others --ignored --exclude-standard -- < "$lists/new" > "$lists/ignored"
 fi
-git update-index --force-remove -z --stdin < "$lists/removed"
-cat "$lists/known" "$lists/wanted" | git update-index --add --replace -z --stdin
+[ ! -s "$lists/removed" ] || git update-index --force-remove -z --stdin < "$lists/removed"
+cat "$lists/known" "$wanted" | git update-index --add --replace -z --stdin
 git diff-index --cached --binary --full-index --no-color --no-ext-diff --no-textconv --no-renames -p "$base"
 [ ! -e "$lists/ignored" ] || cat "$lists/ignored" >&2
 """
-_APPLY = (
-    f'set -e; {archive.TRUST_DIRECTORIES}; cd "$1"\n{_GIT}\n{_ATTRIBUTES}\ngit apply --binary --whitespace=nowarn -'
-)
+_APPLY = f"set -e\n{git.PRELUDE}\ngit apply --binary --whitespace=nowarn -"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +73,13 @@ def take(stopped: Sandbox, fresh: Sandbox, image: Image, tests: HiddenTests) -> 
         GradingError: the clone could not be used.
         SandboxError: the tree could not be read.
     """
-    plan = _plan(changes_of(stopped, image), inspect(fresh, image), Rules(image, tests))
+    known = inspect(fresh, image)
+    plan = _plan(changes_of(stopped, image), known, Rules(image, tests))
     dropped = tuple(sorted(map(text, plan.dropped)))
     if not plan.kept and not plan.gone:
         return Patch("", dropped)
-    argv = ["bash", "-c", _TAKE, "take", image.workdir, "all" if tests.ignored else "listed"]
+    modes = ["all" if tests.ignored else "listed", "clean" if known.clean else "dirty"]
+    argv = ["bash", "-c", _TAKE, "take", image.workdir, *modes]
     done = archive.program(fresh, argv, input=plan.archive(), output_limit=LARGEST * 2)
     if done.exit_code:
         raise GradingError(f"the patch could not be taken from image {image.name}: {text(done.stderr).strip()[-500:]}")

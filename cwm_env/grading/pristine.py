@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cwm_env.errors import GradingError
-from cwm_env.grading import archive
+from cwm_env.grading import archive, git
 from cwm_env.sandbox.base import Change, Sandbox
 from cwm_env.types import Image
 
@@ -18,10 +18,11 @@ LARGEST = 256 << 20
 
 # `others` without exclusions lists ignored files too; a nested repository is listed as a directory, and stays whole.
 _LIST = f"""
-{archive.TRUST_DIRECTORIES}
-cd "$1" && git rev-parse -q --verify HEAD >/dev/null 2>&1 || exit 3
-git -c core.fsmonitor=false ls-files -z --cached && printf '\\0' &&
-git -c core.fsmonitor=false ls-files -z --others
+{git.PRELUDE}
+git rev-parse -q --verify HEAD >/dev/null 2>&1 || exit 3
+export GIT_INDEX_FILE=$HOME/inspect.index
+git read-tree HEAD && {{ git update-index --refresh >&2 && printf 'clean\\0' || printf 'dirty\\0'; }}
+git ls-files -z --cached && printf '\\0' && git ls-files -z --others
 """
 _KEPT = 64
 
@@ -33,7 +34,9 @@ class Pristine:
     files: Sequence[bytes]
     """Everything but directories, relative to the workdir, sorted."""
     tracked: frozenset[bytes]
-    """Those of them that are in git's index."""
+    """Those of them that are in its commit."""
+    clean: bool
+    """Whether they are as the commit has them."""
     contents: dict[str, bytes] = field(default_factory=dict)
     """What was read of it so far, by absolute path."""
     overlays: dict[str, tuple[Change, ...]] = field(default_factory=dict)
@@ -98,8 +101,7 @@ def _read(clone: Sandbox, image: Image) -> Pristine:
         )
     if done.exit_code or done.truncated:
         raise GradingError(f"image {image.name} cannot be graded: {done.stderr.decode(errors='replace').strip()}")
-    cached, _, others = (
-        done.stdout.partition(b"\0\0") if not done.stdout.startswith(b"\0") else (b"", b"", done.stdout[1:])
-    )
+    state, _, rest = done.stdout.partition(b"\0")
+    cached, _, others = (b"\0" + rest).partition(b"\0\0")
     tracked = frozenset(cached.split(b"\0")) - {b""}
-    return Pristine(sorted(tracked.union(others.split(b"\0")) - {b""}), tracked)
+    return Pristine(sorted(tracked.union(others.split(b"\0")) - {b""}), tracked, state == b"clean")

@@ -70,8 +70,11 @@ class Rules:
         self._open = _compile(tests.unprotected)
 
     def protects(self, path: bytes) -> bool:
-        """Whether the path, or a directory that it lies in, is protected."""
-        parts = text(path).split("/")
+        """Whether the path, or a directory that it lies in, is protected, and the task opens not the path itself."""
+        whole = text(path)
+        if self._open(f"/{whole}"):
+            return False
+        parts = whole.split("/")
         return any(self._is_protected("/".join(parts[: end + 1])) for end in range(len(parts)))
 
     def restores(self, path: str) -> bool:
@@ -87,10 +90,7 @@ class Rules:
 
     def _is_protected(self, path: str) -> bool:
         # With a slash at its end, `tests` is matched by `tests/*`: what replaces a directory hides what is in it.
-        forms = (f"/{path}", f"/{path}/")
-        if not (path in self._exact or any(map(self._protected, forms))):
-            return False
-        return not any(map(self._open, forms))
+        return path in self._exact or any(map(self._protected, (f"/{path}", f"/{path}/")))
 
 
 def text(path: bytes) -> str:

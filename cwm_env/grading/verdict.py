@@ -21,15 +21,16 @@ def verdict(tests: HiddenTests, ran: Ran) -> Grade:
     statuses = expected_statuses(ran.report.tests, (*tests.fail_to_pass, *tests.pass_to_pass))
     failing = [name for name, status in statuses.items() if status != "PASSED"]
     grade = Grade("unresolved", 0.0, statuses, output=ran.output, trusted=True)
+    nothing = replace(grade, tests=dict.fromkeys(statuses, "MISSING"))
     if ran.timed_out:
-        return replace(grade, reason=f"the hidden tests did not finish within {tests.timeout:g} seconds")
+        return replace(nothing, reason=f"the hidden tests did not finish within {tests.timeout:g} seconds")
     if ran.overflowed:
-        return replace(grade, reason="the results of the test run are too long to be read")
+        return replace(nothing, reason="the results of the test run are too long to be read")
     if tests.runner in ("pytest", "unittest"):
         if forged := _forged(ran):
             return replace(grade, outcome="tampered", reason=forged)
         if ran.report.ended is None:
-            return replace(grade, reason=f"the test run ended early, with exit code {ran.exit_code}")
+            return replace(nothing, reason=f"the test run ended early, with exit code {ran.exit_code}")
         if not failing and (missing := _missing(ran)):
             return replace(grade, outcome="tampered", reason=missing)
     if failing:
@@ -54,7 +55,11 @@ def _of_script(tests: HiddenTests, ran: Ran) -> Grade:
         done = ran.reward >= 1.0
         reason = f"tests/test.sh gave {ran.reward:g}"
         return Grade(
-            "resolved" if done else "unresolved", ran.reward, reason=reason, output=ran.output, trusted=not done
+            "resolved" if done else "unresolved",
+            ran.reward,
+            reason=reason,
+            output=ran.output,
+            trusted=ran.reward == 0.0,
         )
     return Grade("unresolved", 0.0, reason=reason, output=ran.output, trusted=True)
 

@@ -58,7 +58,12 @@ def test_any_kind_of_path_may_take_the_place_of_another(
 
 
 NAMES = st.binary(min_size=1, max_size=12).filter(
-    lambda name: b"\0" not in name and b"/" not in name and name not in (b".", b"..") and b"git" not in name.lower()
+    lambda name: (
+        b"\0" not in name
+        and b"/" not in name
+        and name not in (b".", b"..", b"__pycache__")
+        and b"git" not in name.lower()
+    )
 )
 
 
@@ -121,7 +126,7 @@ def test_the_agents_git_attributes_change_no_byte(take: Take, tree_after: Tree) 
         "echo > pkg/conftest.py",
         "mkdir pkg/conftest; echo > pkg/conftest/__init__.py",
         "echo > pytest.ini; echo > setup.cfg; echo >> pyproject.toml; echo > tox.ini",
-        "echo > sitecustomize.py; mkdir -p a/sitecustomize; echo > a/sitecustomize/__init__.py; echo > usercustomize.abi3.so",
+        "echo > sitecustomize.py; mkdir -p a/sitecustomize; echo > a/sitecustomize/x.py; echo > usercustomize.abi3.so",
         "ln -s pkg sitecustomize",
         "echo > x.pth; mkdir a.egg-info b.dist-info; echo > a.egg-info/entry_points.txt; echo > b.dist-info/RECORD",
         "mkdir pkg/__pycache__; echo > pkg/__pycache__/core.cpython-311.pyc; echo > pkg/core.pyc",

@@ -1,0 +1,146 @@
+"""Canaries fail, look like other tests, and leave their module as it was."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cwm_env.grading import canaries
+from cwm_env.grading.outline import altered, outline
+from cwm_env.types import Runner
+
+PLAIN = b'''"""Doc."""
+from __future__ import annotations
+
+__all__ = ["test_one"]
+import pytest
+
+
+@pytest.mark.parametrize("n", [1, 2, 3], ids=["a", "b", "c"])
+def test_one(n):
+    """Doc of it."""
+    text = """
+several
+lines"""
+    assert str(n) + text == f"{n}\\nseveral\\nlines"
+
+
+class TestGroup:
+    def setup_method(self):
+        self.x = 1
+
+    def test_in_group(self):
+        assert self.x == 1
+
+
+@pytest.fixture
+def two():
+    return 2
+
+
+def test_fixture(two):
+    assert 2 == two'''
+UNITTEST = b"""import unittest
+class Case(unittest.TestCase):
+    def test_it(self):
+        self.assertEqual(len("ab"), 2)
+"""
+PARAMETRISED = b"import pytest\npytestmark = pytest.mark.parametrize('x', [1, 2])\ndef test_it(x): assert x\n"
+GENERATED = b"def pytest_generate_tests(metafunc): metafunc.parametrize('x', [1])\ndef test_it(x): assert x == 1\n"
+CRLF = PLAIN.replace(b"\n", b"\r\n")
+LATIN = "# -*- coding: latin-1 -*-\ndef test_it():\n    assert 'é' == 'é'\n".encode("latin-1")
+
+
+def outcomes(directory: Path, source: bytes) -> dict[str, list[str]]:
+    """What pytest says of each test of a module, by the last part of its id."""
+    (directory / "test_module.py").write_bytes(source)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rA",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+        "test_module.py",
+    ]
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True)
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        if word in ("PASSED", "FAILED", "ERROR"):
+            found.setdefault(canaries.last_part(rest.partition(" - ")[0]), []).append(word)
+    return found
+
+
+@pytest.mark.parametrize("source", [PLAIN, UNITTEST, PARAMETRISED, GENERATED, CRLF, LATIN, b"", b"def test_x(): pass"])
+def test_every_canary_fails_and_nothing_else_changes(source: bytes, tmp_path: Path) -> None:
+    before = outcomes(tmp_path, source)
+    for several in (True, False):
+        planted = canaries.plant(source, runner="pytest", taken=set(), copied=set(before), several=several)
+        after = outcomes(tmp_path, planted.source)
+        assert len(planted.names) >= 2
+        for name in planted.names:
+            assert set(after.pop(name)) == {"FAILED"}, planted.source.decode(errors="replace")
+        assert after == before
+
+
+def test_a_module_for_unittest_gets_methods(tmp_path: Path) -> None:
+    planted = canaries.plant(UNITTEST, runner="unittest", taken=set(), copied={"test_it"})
+    (tmp_path / "test_module.py").write_bytes(planted.source)
+    command = [sys.executable, "-m", "unittest", "-v", "test_module"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stderr
+    assert "test_it (test_module.Case.test_it) ... ok" in said
+    assert said.count("... FAIL") + said.count("... ERROR") == len(planted.names) == 4
+
+
+@pytest.mark.parametrize("runner", ["pytest", "unittest"])
+def test_names_are_new_and_never_the_same(runner: Runner) -> None:
+    taken: set[str] = set()
+    names = [name for _ in range(50) for name in canaries.plant(PLAIN, runner=runner, taken=taken, copied=()).names]
+    assert len(names) == len(set(names)) and not {"test_one", "test_in_group", "test_fixture"} & set(names)
+
+
+def test_a_copy_expects_another_value_of_the_same_kind() -> None:
+    tests = {test.name: test for test in outline(PLAIN).copyable}
+    assert set(tests) == {"test_one", "test_in_group", "test_fixture"}
+    copy = altered(tests["test_in_group"], "test_new", random.Random(1))
+    assert copy.startswith("    def test_new(self):") and not copy.endswith("self.x == 1")
+    (function,) = ast.parse(altered(tests["test_one"], "test_new", random.Random(1))).body
+    assert isinstance(function, ast.FunctionDef) and len(function.decorator_list) == 1
+    assert "[1]" in ast.unparse(function.decorator_list[0]) and "ids" not in ast.unparse(function.decorator_list[0])
+    assert altered(tests["test_fixture"], "test_new", random.Random(1)).endswith("== two")
+    assert "assert 2 ==" not in altered(tests["test_fixture"], "test_new", random.Random(1))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"import pytest\n@pytest.mark.skipif(True, reason='')\ndef test_it(): assert f() == 1\n",
+        b"import pytest\ndef test_it():\n    pytest.skip()\n    assert f() == 1\n",
+        b"async def test_it(): assert f() == 1\n",
+        b"def test_it():\n    if f():\n        assert f() == 1\n",
+        b"def test_it(: assert\n",
+    ],
+)
+def test_what_need_not_reach_its_comparison_is_not_copied(source: bytes) -> None:
+    assert outline(source).copyable == ()
+
+
+def test_the_output_does_not_speak_of_canaries() -> None:
+    said = "== FAILURES ==\n__ test_a __\nx\n__ TestB.test_canary __\nsecret\n__ test_c[1] __\ny\n== summary ==\n"
+    said += "FAILED f::test_canary\nFAILED f::test_c\n"
+    shown = canaries.hide(said, ["test_canary"])
+    assert "secret" not in shown and "canary" not in shown
+    assert all(word in shown for word in ("test_a", "x\n", "test_c[1]", "y\n", "FAILED f::test_c"))
+    assert canaries.hide(said, []) == said
