@@ -55,6 +55,18 @@ def write_file(path: Path, data: bytes) -> None:
     path.chmod(0o644)
 
 
+def tree_size(path: Path) -> int:
+    """Bytes on disk of a tree; a file of several names counts once."""
+    seen: set[int] = set()
+    total = 0
+    for entry in path.rglob("*"):
+        status = entry.lstat()
+        if status.st_ino not in seen:
+            seen.add(status.st_ino)
+            total += status.st_blocks * 512
+    return total
+
+
 def remove_tree(path: Path) -> int:
     """Remove a file or a tree, also one whose directories are not writable.
 

@@ -150,11 +150,6 @@ def _read(name: str, directory: Path) -> Named:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        if (directory / "Dockerfile").exists():
-            raise RecipeError(
-                f"{directory}: has only a Dockerfile, which needs the Docker engine and is not supported yet: "
-                "write an image.toml"
-            ) from None
         raise RecipeError(f"{file}: no such file; an image's directory holds one") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{file}: is not UTF-8 text (byte {error.start})") from None

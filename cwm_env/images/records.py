@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class Record:
     image: Image
     downloads: tuple[Path, ...]
     """What it was built from."""
+    source: str = ""
+    """For an image of others: what told that it had not changed."""
 
 
 class Records:
@@ -36,9 +39,17 @@ class Records:
         record = self._read(self._path(image.name))
         return record is not None and record.image.digest == image.digest and _whole(image)
 
+    def find(self, name: str) -> Record | None:
+        """The record of a name, if its layers are there."""
+        record = self._read(self._path(name))
+        return record if record and _whole(record.image) else None
+
     def write(self, made: Plan) -> None:
         """Record that an image is built, in place of an earlier one of that name."""
-        image = made.image
+        self.write_image(made.image, {need for step in made.steps for need in step.layer.needs()})
+
+    def write_image(self, image: Image, downloads: Collection[str] = (), source: str = "") -> None:
+        """The same for an image without a plan."""
         fields = {
             "name": image.name,
             "digest": image.digest,
@@ -48,7 +59,8 @@ class Records:
             "env": dict(image.env),
             "host_mounts": image.host_mounts,
             "hidden": image.hidden,
-            "downloads": sorted({need for step in made.steps for need in step.layer.needs()}),
+            "downloads": sorted(downloads),
+            "source": source,
         }
         path = self._path(image.name)
         beside = path.with_name(f".{secrets.token_hex(8)}")
@@ -88,8 +100,9 @@ class Records:
             fields = json.loads(path.read_bytes())
             layers = tuple(self._cache / "layers" / key for key in fields.pop("layers"))
             downloads = tuple(self._cache / "downloads" / key for key in fields.pop("downloads"))
+            source = fields.pop("source", "")
             mounts, hidden = tuple(fields.pop("host_mounts")), tuple(fields.pop("hidden"))
-            return Record(Image(layers=layers, host_mounts=mounts, hidden=hidden, **fields), downloads)
+            return Record(Image(layers=layers, host_mounts=mounts, hidden=hidden, **fields), downloads, source)
         return None
 
 

@@ -4,6 +4,7 @@ layers/KEY        a layer, whole: it is built in building/ and gets its name by 
 images/NAME.json  which layers and downloads a built image has
 downloads/KEY     what came from the package index
 building/…        layers that are not whole; what a killed process left is removed by ``prune``
+blobs/…           layers of images of others as they were fetched, which ``prune`` removes
 locks/…           one for each layer, one for downloads; ``store`` is shared by builders, alone with who removes
 """
 
@@ -14,11 +15,12 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from cwm_env.errors import DiskFull, ImageError
-from cwm_env.images import recipe
-from cwm_env.images.disk import file_system, locked, remove_tree
+from cwm_env.images import foreign, recipe
+from cwm_env.images.disk import file_system, locked, remove_tree, tree_size
 from cwm_env.images.downloads import Downloads
 from cwm_env.images.plan import Plan, Step, Tools, plan
 from cwm_env.images.records import Records
@@ -41,11 +43,14 @@ class ImageStore:
         self._records = Records(self.directory)
 
     def find(self, name: str) -> Image | None:
-        """The image if it is built, from the recipe as it is now.
+        """The image if it is built, from the recipe as it is now; of an image of others, as it was fetched last.
 
         Raises:
             RecipeError: there is no such recipe, or it does not hold together.
         """
+        if foreign.is_foreign(name):
+            record = self._records.find(foreign.canonical(name))
+            return record.image if record and record.source == foreign.fingerprint(name) else None
         made = self._plan(name)
         return made.image if self._records.holds(made.image) else None
 
@@ -53,7 +58,8 @@ class ImageStore:
         """The image, built as far as it is missing.
 
         Args:
-            name: of a shipped image, or the path of a directory that holds an ``image.toml``.
+            name: of a shipped image, the path of a directory that holds an ``image.toml`` or a ``Dockerfile``, or one
+                that ``cwm_env.images.foreign`` lists, such as ``docker://REGISTRY/NAME:TAG``.
             progress: called with a line of text when something that takes time begins.
 
         Raises:
@@ -62,6 +68,8 @@ class ImageStore:
             DiskFull: no space is left where images are kept.
             SandboxError: a sandbox to build it in could not be made.
         """
+        if foreign.is_foreign(name):
+            return self.find(name) or self.fetch(name, progress=progress)
         made = self._plan(name)
         if not self._records.holds(made.image):
             say = progress or (lambda _: None)
@@ -72,6 +80,59 @@ class ImageStore:
                         self._build(step, lambda text: say(f"{made.image.name}: {text}"))
                     self._records.write(made)
         return made.image
+
+    def fetch(
+        self, name: str, *, login: foreign.Login | None = None, progress: Callable[[str], None] | None = None
+    ) -> Image:
+        """Fetch an image of others as it is now, or build its Dockerfile; layers that are here stay as they are.
+
+        Args:
+            name: as ``cwm_env.images.foreign`` lists them.
+            login: for a registry; None takes what ``docker login`` or ``skopeo login`` keeps.
+            progress: called with a line of text when something that takes time begins.
+
+        Raises:
+            RecipeError: there is no such file.
+            ImageError: it cannot be fetched or built.
+            DiskFull: no space is left where images are kept.
+            SandboxError: a sandbox to unpack it in could not be made.
+        """
+        known = foreign.canonical(name)
+        source = foreign.fingerprint(known)
+        with self._explained(f"image {known}: "):
+            self._prepare()
+            say = partial(_say, progress, known)
+            room = self.directory / "building" / f"fetched-{secrets.token_hex(8)}"
+            with locked(self._lock("store"), shared=True):
+                room.mkdir()
+                try:
+                    found = foreign.fetch(known, room, self.directory / "blobs", login, say)
+                    for number, layer in enumerate(found.layers, 1):
+                        say(f"unpacking layer {number} of {len(found.layers)}")
+                        self._make_layer(layer.key, layer.unpack, say)
+                finally:
+                    remove_tree(room)
+                image = found.image(known, self.directory / "layers")
+                self._records.write_image(image, source=source)
+        return image
+
+    def usage(self) -> dict[str, tuple[int, int]]:
+        """Bytes on disk of each built image by name: all its layers, and those that no other image has."""
+        sizes: dict[Path, int] = {}
+        users: dict[Path, int] = {}
+        images = self.list()
+        for image in images:
+            for layer in image.layers:
+                users[layer] = users.get(layer, 0) + 1
+                if layer not in sizes:
+                    sizes[layer] = tree_size(layer)
+        return {
+            image.name: (
+                sum(sizes[layer] for layer in image.layers),
+                sum(sizes[layer] for layer in image.layers if users[layer] == 1),
+            )
+            for image in images
+        }
 
     def list(self) -> tuple[Image, ...]:
         """The images that are built, by name; also those whose recipe has changed since or is gone."""
@@ -108,7 +169,8 @@ class ImageStore:
             known = [path for name in ("layers", "downloads") for path in (self.directory / name).iterdir()]
             freed = sum(self._discard(path) for path in known if path not in used)
             locks = [path for path in (self.directory / "locks").iterdir() if path.name != "store"]
-            return freed + sum(map(remove_tree, [*(self.directory / "building").iterdir(), *locks]))
+            rest = [*(self.directory / "building").iterdir(), *locks, self.directory / "blobs"]
+            return freed + sum(map(remove_tree, rest))
 
     def _plan(self, name: str) -> Plan:
         return plan(recipe.chain(name), self.directory)
@@ -139,20 +201,28 @@ class ImageStore:
 
     def _build(self, step: Step, progress: Callable[[str], None]) -> None:
         """Make the layer of ``step``: in a directory of its own, which gets its name once it is whole."""
-        layer = self.directory / "layers" / step.key
+
+        def fill(target: Path) -> None:
+            progress(f"building the layer {step.layer.kind!r}")
+            downloads = Downloads(self.directory / "downloads", self._lock("downloads"))
+            step.layer.build(step.below, target, Tools(downloads, progress))
+
+        self._make_layer(step.key, fill, progress)
+
+    def _make_layer(self, key: str, fill: Callable[[Path], None], progress: Callable[[str], None]) -> None:
+        """Have ``fill`` write a layer into an empty directory, unless it is there."""
+        layer = self.directory / "layers" / key
         if layer.is_dir():
             return
-        with locked(self._lock(step.key), waiting=lambda: progress("waiting for another process that builds it")):
+        with locked(self._lock(key), waiting=lambda: progress("waiting for another process that builds it")):
             if layer.is_dir():
                 return
-            progress(f"building the layer {step.layer.kind!r}")
-            room = self.directory / "building" / f"{step.key}-{secrets.token_hex(4)}"
+            room = self.directory / "building" / f"{key}-{secrets.token_hex(4)}"
             target = room / "layer"
             target.mkdir(parents=True)
             target.chmod(0o755)
             try:
-                downloads = Downloads(self.directory / "downloads", self._lock("downloads"))
-                step.layer.build(step.below, target, Tools(downloads, progress))
+                fill(target)
                 target.rename(layer)
             finally:
                 remove_tree(room)
@@ -174,3 +244,8 @@ class ImageStore:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"{prefix}no space is left in {self.directory}: free some and try again") from error
             raise ImageError(f"{prefix}{error.strerror or error} ({error.filename or self.directory})") from error
+
+
+def _say(progress: Callable[[str], None] | None, name: str, text: str) -> None:
+    if progress:
+        progress(f"{name}: {text}")

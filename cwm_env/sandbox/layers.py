@@ -26,7 +26,7 @@ _MOST_IDS, _NOBODY = 1 << 16, 65534
 
 
 def unpack(archive: IO[bytes], directory: Path) -> None:
-    """Unpack a layer's archive (plain, gzip, bzip2, xz) into an empty directory.
+    """Unpack a layer's archive, without compression, into an empty directory.
 
     The archive is hostile data: it is unpacked inside a sandbox, by descriptors, and never by this process. Devices
     are left out, for a sandbox has its own; users with ids above 65,535 become nobody.
@@ -83,7 +83,7 @@ def _convert(source: IO[bytes], out: IO[bytes]) -> None:
     """Rewrite an OCI layer as the archive that a new sandbox takes over (``take_over`` of ``native/filesystem.c``)."""
     directories: dict[str, tarfile.TarInfo] = {}
     with (
-        tarfile.open(fileobj=source, mode="r|*", errors="surrogateescape") as layer,
+        tarfile.open(fileobj=source, mode="r|", errors="surrogateescape") as layer,
         tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape") as archive,
     ):
         for member in layer:

@@ -41,6 +41,10 @@
 #define DENY_BITS(call, bits)                                                                                     \
 	SKIP_UNLESS(BPF_JEQ, call, 4), LOAD(args[0]), SKIP_UNLESS(BPF_JSET, bits, 1), REFUSE(EPERM), RETURN(SECCOMP_RET_ALLOW)
 
+/* A signal to pid 1 does nothing, as the kernel has it for a pid namespace; gVisor would let it die. */
+#define SPARE_INIT(call)                                                                                          \
+	SKIP_UNLESS(BPF_JEQ, call, 4), LOAD(args[0]), SKIP_UNLESS(BPF_JEQ, 1, 1), REFUSE(0), RETURN(SECCOMP_RET_ALLOW)
+
 static struct sock_filter program[] = {
     LOAD(arch),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
@@ -102,6 +106,11 @@ static struct sock_filter program[] = {
     DENY(migrate_pages),
     DENY(set_mempolicy),
     DENY_AS(NR_clone3, ENOSYS), /* its flags lie in memory, where no filter can read them */
+    SPARE_INIT(SYS_kill),
+    SPARE_INIT(SYS_tkill),
+    SPARE_INIT(SYS_tgkill),
+    SPARE_INIT(SYS_rt_sigqueueinfo),
+    SPARE_INIT(SYS_rt_tgsigqueueinfo),
     DENY_BITS(SYS_clone, NAMESPACES),
     DENY_BITS(SYS_unshare, NAMESPACES),
     SKIP_UNLESS(BPF_JEQ, SYS_ioctl, 5),
