@@ -11,7 +11,10 @@
         │   └── DiskFull            no space left on the machine
         ├── ImageError              an image could not be built or read
         ├── GradingError            the verdict could not be formed
-        └── PolicyError             the policy's endpoint failed
+        ├── PolicyError             the policy's endpoint failed
+        └── RemoteError             the server failed: unreachable, or something that it should never answer
+            ├── EpisodeLost         the server ended an episode: it was restarted, or the lease ran out
+            └── ServerBusy          the server has no room now; it says when to come back
 
 What the policy does inside its sandbox (exit codes, time-outs, floods) is data and raises nothing.
 """
@@ -95,3 +98,21 @@ class PolicyError(InfrastructureError):
     """The policy's endpoint failed: unreachable, refused the key, or answered nonsense."""
 
     kind = "policy"
+
+
+class RemoteError(InfrastructureError):
+    """The server of remote episodes cannot be reached, or failed."""
+
+    kind = "remote"
+
+
+class EpisodeLost(RemoteError):
+    """The server has ended a remote episode: it was restarted, or nobody renewed the lease in time."""
+
+    kind = "lost"
+
+
+class ServerBusy(RemoteError):
+    """The server has no room for one more episode now."""
+
+    kind = "busy"

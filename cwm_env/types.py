@@ -234,3 +234,5 @@ class Trajectory:
     """Seconds."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of what made it: this package, Python, bash's kernel."""
+    episode: str = ""
+    """The id that a server gave it; empty for a local one."""

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "cwm_env"
 
 FLOORS = (
     ("types", "errors", "paths", "text", "toml_errors", "_gymnasium"),
-    ("sandbox", "tasks", "trajectories"),
+    ("sandbox", "tasks", "trajectories", "wire"),
     ("session", "images"),
     ("tracing", "grading"),
     ("envs", "synthesis", "policies"),

@@ -31,6 +31,8 @@ COMMANDS = {
     "replay": "cwm_env.cli.replay:replay",
     "trace": "cwm_env.cli.trace:trace",
     "debug": "cwm_env.cli.debug:debug",
+    "serve": "cwm_env.cli.serve:serve",
+    "tokens": "cwm_env.cli.tokens:tokens",
     "doctor": "cwm_env.cli.doctor:doctor",
 }
 """Name to ``module:command``, in the order of ``--help``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -65,22 +65,52 @@ class RecordEpisode(gymnasium.Wrapper[str, str, str, str]):
         assert self._first is not None
         first, self._first = self._first, None
         self._keep(
-            Trajectory(
-                task_id=first["task"],
-                image_digest=first["image"],
-                steps=tuple(self._steps),
-                grade=grade,
-                failure=failure,
-                error=error,
-                reward=grade.reward if grade else None if failure else 0.0,
-                instruction=first["instruction"],
+            made(
+                first,
+                tuple(self._steps),
+                (grade, failure, error),
                 policy=self._policy,
                 seed=self._seed,
-                started=self._started.isoformat(timespec="seconds"),
+                started=self._started,
                 duration=time.monotonic() - self._clock,
-                versions=versions(),
             )
         )
+
+
+def made(
+    first: Mapping[str, Any],
+    steps: tuple[Step, ...],
+    end: tuple[Grade | None, str | None, str],
+    *,
+    policy: str,
+    seed: int | None,
+    started: datetime,
+    duration: float,
+    episode: str = "",
+) -> Trajectory:
+    """The trajectory of an episode that is over.
+
+    Args:
+        first: the ``info`` of its reset.
+        end: grade, kind of failure, and one sentence about that; with a failure there is no reward.
+    """
+    grade, failure, error = end
+    return Trajectory(
+        task_id=first["task"],
+        image_digest=first["image"],
+        steps=steps,
+        grade=grade,
+        failure=failure,
+        error=error,
+        reward=grade.reward if grade else None if failure else 0.0,
+        instruction=first["instruction"],
+        policy=policy,
+        seed=seed,
+        started=started.isoformat(timespec="seconds"),
+        duration=duration,
+        versions=versions(),
+        episode=episode,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -48,6 +48,24 @@ class TrajectoryStore:
         finally:
             os.close(descriptor)
 
+    def mend(self) -> None:
+        """Cut off the line that a killed writer left unfinished, if there is one.
+
+        Raises:
+            TrajectoryError: the file cannot be written.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise TrajectoryError(f"{self.path}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.ftruncate(descriptor, _whole(descriptor, os.lseek(descriptor, 0, os.SEEK_END)))
+        finally:
+            os.close(descriptor)
+
     def __iter__(self) -> Iterator[Trajectory]:
         """Every trajectory, in the order written.
 
@@ -72,6 +90,17 @@ class TrajectoryStore:
 def _unfinished(descriptor: int, end: int) -> bytes:
     """A newline where a writer was killed in the middle of a line, so that it spoils no other."""
     return b"" if end == 0 or os.pread(descriptor, 1, end - 1) == b"\n" else b"\n"
+
+
+def _whole(descriptor: int, end: int) -> int:
+    """Where the last whole line ends."""
+    while end > 0:
+        start = max(end - (1 << 16), 0)
+        at = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,0 +1,98 @@
+"""What stands before every end-point: who asks, from where, and how much they send."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cwm_env import wire
+from cwm_env.server.problems import Problem
+from cwm_env.server.settings import Settings
+from cwm_env.server.tokens import OPERATOR, TokenFile
+
+TENANT = "tenant"
+LOCAL = "local"
+"""The one tenant of a server without tokens."""
+_PUBLIC = {"/healthz", "/readyz", "/health", "/openapi.json", "/docs", "/redoc"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "testserver"}
+_NO_ENTRY = 1008  # the code of a WebSocket that breaks a policy
+
+
+class Guard:
+    """An ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, tokens: TokenFile) -> None:
+        self._app, self._settings, self._tokens = app, settings, tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with what is wrong."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = Headers(scope=scope)
+            self._admit(scope, headers)
+            if scope["type"] == "http":
+                receive = self._bounded(scope, headers, receive)
+        except Problem as problem:
+            await _refuse(problem, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        if self._settings.open:
+            # A page in the user's browser can reach loopback too: it comes with its origin, or with a name of its own.
+            origin = headers.get("origin")
+            if _name(headers.get("host", "")) not in _LOOPBACK or (origin and _name(origin) not in _LOOPBACK):
+                raise Problem(403, "not-local", "a server without tokens serves this machine only", "use a token")
+            scope[TENANT], scope[OPERATOR] = LOCAL, True
+            return
+        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        token = self._tokens.check(presented.strip()) if scheme.lower() == "bearer" else None
+        if token is None and scope["path"] not in _PUBLIC:
+            problem = Problem(401, "no-token", "no valid token came with the request", "send `Authorization: Bearer …`")
+            problem.headers["WWW-Authenticate"] = "Bearer"
+            raise problem
+        scope[TENANT], scope[OPERATOR] = (token.id, token.operator) if token else ("", False)
+
+    def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+        upload = scope["method"] == "PUT" and "/files/" in scope["path"]
+        left = self._settings.largest_file if upload else self._settings.largest_body
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > left:
+            raise _too_large(left)
+        most = left
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise _too_large(most)
+            return message
+
+        return counted
+
+
+def _name(place: str) -> str | None:
+    """The name in a ``Host`` or ``Origin``."""
+    try:
+        return urlsplit(place if "//" in place else f"//{place}").hostname
+    except ValueError:
+        return None
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, "too-large", f"a body may have {most} bytes", "send less at a time")
+
+
+async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": _NO_ENTRY, "reason": str(problem)[:100]})
+        return
+    body = wire.dumps(problem.document)
+    await Response(body, problem.status, problem.headers, wire.PROBLEM)(scope, receive, send)

@@ -1,0 +1,88 @@
+"""Answers of many steps at once, in the order in which they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from cwm_env import wire
+from cwm_env.errors import CwmEnvError
+from cwm_env.server.problems import Problem, problem_of
+
+
+class Outbox:
+    """Collects the answers of steps that run, as lines of JSON; whoever sends them takes all that are there."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._news = asyncio.Event()
+        self._pending = 0
+        self.size = 0
+        """Bytes that wait to be taken."""
+
+    @property
+    def busy(self) -> int:
+        """Steps that run, and answers that wait."""
+        return self._pending + len(self._lines)
+
+    def submit(self, head: bytes, work: Callable[[], bytes | asyncio.Task[bytes]]) -> None:
+        """Begin a step.
+
+        Args:
+            head: the line so far: an object without its end.
+            work: gives the answer, or the task from which it will come.
+        """
+        try:
+            answer = work()
+        except (Problem, CwmEnvError) as error:
+            self.add(head, error)
+            return
+        if isinstance(answer, bytes):
+            self.add(head, answer)
+        else:
+            self._pending += 1
+            answer.add_done_callback(lambda task: self._came(head, task))
+
+    def add(self, head: bytes, answer: bytes | BaseException) -> None:
+        """Put in a line: the answer, or the problem in its place."""
+        if isinstance(answer, bytes):
+            line = head + b',"answer":' + answer + b"}\n"
+        else:
+            line = head + b',"problem":' + wire.dumps(document_of(answer)) + b"}\n"
+        self._lines.append(line)
+        self.size += len(line)
+        self._news.set()
+
+    async def take(self) -> list[bytes]:
+        """What has come since the last time, at least one line; none once nothing is awaited any more."""
+        while not self._lines and self._pending:
+            self._news.clear()
+            await self._news.wait()
+        lines, self._lines, self.size = self._lines, [], 0
+        return lines
+
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        while not self._lines:
+            self._news.clear()
+            await self._news.wait()
+
+    def _came(self, head: bytes, task: asyncio.Task[bytes]) -> None:
+        self._pending -= 1
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self.add(head, task.result() if error is None else error)
+
+
+def document_of(error: BaseException) -> dict[str, object]:
+    """The problem document of whatever went wrong."""
+    if isinstance(error, CwmEnvError):
+        error = problem_of(error)
+    if isinstance(error, Problem):
+        return error.document
+    return wire.problem(500, "internal", f"the server failed: {type(error).__name__}", "tell the operator")
+
+
+def head_of(episode_id: str, step_id: str) -> bytes:
+    """The beginning of the line that answers a step."""
+    return f'{{"episode_id":{json.dumps(episode_id)},"step_id":{json.dumps(step_id)}'.encode()

@@ -1,0 +1,1 @@
+"""The end-points, one module for each group of them."""

@@ -1,0 +1,2 @@
+from cwm_env.server import create_app
+app = create_app()
