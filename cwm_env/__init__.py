@@ -12,15 +12,27 @@ TYPE_CHECKING = False  # as type checkers read it; importing typing would cost m
 if TYPE_CHECKING:
     from typing import Any
 
+    from cwm_env.client import RemoteEnv
     from cwm_env.envs import BashEnv
     from cwm_env.errors import CwmEnvError
     from cwm_env.types import CommandResult, Grade, Limits, Task, Trajectory
 
 __version__ = "0.1.0"
-__all__ = ["BashEnv", "CommandResult", "CwmEnvError", "Grade", "Limits", "Task", "Trajectory", "__version__"]
+__all__ = [
+    "BashEnv",
+    "CommandResult",
+    "CwmEnvError",
+    "Grade",
+    "Limits",
+    "RemoteEnv",
+    "Task",
+    "Trajectory",
+    "__version__",
+]
 
 _HOMES = {
     "BashEnv": "cwm_env.envs",
+    "RemoteEnv": "cwm_env.client",
     "CwmEnvError": "cwm_env.errors",
     **dict.fromkeys(("CommandResult", "Grade", "Limits", "Task", "Trajectory"), "cwm_env.types"),
 }

@@ -1,4 +1,4 @@
-"""Puts ``Bash-v0`` into Gymnasium's registry, without importing Gymnasium for those who do not use it.
+"""Puts ``Bash-v0`` and ``Remote-v0`` into Gymnasium's registry, without importing Gymnasium for those who do not use it.
 
 ``gymnasium.make("cwm_env:Bash-v0")`` imports ``cwm_env`` and then expects the id to be there. If Gymnasium is loaded
 by then it is told at once; if ``cwm_env`` came first, Gymnasium is told as soon as somebody imports it.
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-_ID = "Bash-v0"
-_ENTRY_POINT = "cwm_env.envs.bash:BashEnv"
+_ENTRY_POINTS = {"Bash-v0": "cwm_env.envs.bash:BashEnv", "Remote-v0": "cwm_env.client.remote:RemoteEnv"}
 
 
 def register_when_imported() -> None:
@@ -31,8 +30,9 @@ def register_when_imported() -> None:
 def _register() -> None:
     from gymnasium.envs.registration import register, registry
 
-    if _ID not in registry:
-        register(id=_ID, entry_point=_ENTRY_POINT, nondeterministic=True)
+    for name, entry_point in _ENTRY_POINTS.items():
+        if name not in registry:
+            register(id=name, entry_point=entry_point, nondeterministic=True)
 
 
 class _Finder:

@@ -233,6 +233,11 @@ def error_of(document: Mapping[str, Any]) -> errors.CwmEnvError:
     return found(f"{detail}: {remedy}" if remedy else detail)
 
 
+def to_retry(document: Mapping[str, Any]) -> bool:
+    """Whether the same request may come again soon, and then succeed; a proxy's answer has no kind."""
+    return document["status"] in (429, 502, 503, 504) and document.get("kind", "busy") in ("busy", "draining")
+
+
 def _descend(kind: type[errors.CwmEnvError]) -> dict[str, type[errors.CwmEnvError]]:
     found = {kind.kind: kind}
     for below in kind.__subclasses__():
@@ -240,4 +245,8 @@ def _descend(kind: type[errors.CwmEnvError]) -> dict[str, type[errors.CwmEnvErro
     return found
 
 
-_KINDS = {kind: found for kind, found in _descend(errors.CwmEnvError).items() if kind != "error"}
+_KINDS: dict[str, type[errors.CwmEnvError]] = {
+    **{kind: found for kind, found in _descend(errors.CwmEnvError).items() if kind != "error"},
+    **dict.fromkeys(("no-episode", "abandoned", "shutdown"), errors.EpisodeLost),
+    "draining": errors.ServerBusy,
+}

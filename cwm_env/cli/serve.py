@@ -14,9 +14,7 @@ from cwm_env.errors import InputError
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--state", type=click.Path(path_type=Path), help="Where tokens, journals and trajectories are kept.")
-@click.option(
-    "--tasks", multiple=True, type=click.Path(path_type=Path), help="A directory of tasks, beside the shipped."
-)
+@click.option("--tasks", multiple=True, type=click.Path(path_type=Path), help="A directory of further tasks.")
 @click.option("--lease", type=click.FloatRange(min=0.1), help="Seconds that an episode lives without a request.")
 @click.option("--episodes", type=click.IntRange(min=1), help="Alive at once.")
 @click.option("--episodes-per-token", type=click.IntRange(min=1), help="The same for each token.")

@@ -87,8 +87,17 @@ class Episode:
 
     def failed(self, error: InfrastructureError) -> Stepped:
         """The five values of the step under which the infrastructure failed."""
-        info = {**self._info(), "result": None, "grade": None, "failure": error.kind, "error": str(error)}
-        return prompts.failed(error), 0.0, False, True, info
+        return failed(self._info(), error)
 
     def _info(self) -> dict[str, Any]:
         return {"task": self.task.id, "image": self.image.digest, "turns_left": self.turns_left}
+
+
+def failed(about: Mapping[str, Any], error: InfrastructureError) -> Stepped:
+    """The five values of the step under which the infrastructure failed.
+
+    Args:
+        about: what ``info`` holds in every step.
+    """
+    info = {**about, "result": None, "grade": None, "failure": error.kind, "error": str(error)}
+    return prompts.failed(error), 0.0, False, True, info

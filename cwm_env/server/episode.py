@@ -90,6 +90,8 @@ class LiveEpisode(KnownEpisode):
         self.state = "starting"
         self.task, self.request, self.request_id = task, request, request.request_id
         self.place: Place | None = None
+        self.draining = False
+        """Whether no further step begins, because the server is about to stop."""
         self.begun = asyncio.get_running_loop().create_future()
         """Done when the reset is, however it went."""
         self._machine, self._ended, self._took = machine, ended, took
@@ -164,6 +166,8 @@ class LiveEpisode(KnownEpisode):
             return kept
         if running is not None:
             raise problems.busy(running.step_id)
+        if self.draining:
+            raise problems.draining()
         if self.state != "ready":
             raise (
                 problems.starting() if self.state == "starting" else problems.over(self.state, self.failure, self.error)

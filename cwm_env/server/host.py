@@ -60,18 +60,28 @@ class Host:
         await asyncio.get_running_loop().run_in_executor(self._keepers, self._recover)
         self._tidying = asyncio.ensure_future(self._tidy_forever())
 
-    async def stop(self) -> None:
-        """Admit nothing, let running steps finish within the grace, record every episode, free everything."""
+    async def drain(self) -> None:
+        """Admit nothing and begin no step, let running ones finish within the grace, and record every episode.
+
+        Answers can still be asked for.
+        """
         self.admission.close()
-        running = [asyncio.ensure_future(episode.settle()) for episode in self.live()]
-        if running:
-            await asyncio.wait(running, timeout=self.settings.grace)
-        for left in running:
-            left.cancel()
+        live = self.live()
+        for episode in live:
+            episode.draining = True
+        settling = [asyncio.ensure_future(episode.settle()) for episode in live]
+        if settling:
+            _, late = await asyncio.wait(settling, timeout=self.settings.grace)
+            for left in late:
+                left.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._end_all([one for one in self.live() if not one.over], "shutdown")
+
+    async def stop(self) -> None:
+        """Drain, and free everything."""
+        await self.drain()
         if self._tidying is not None:
             self._tidying.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
         await self.machine.close()
         self._keepers.shutdown()
         if self._lock >= 0:

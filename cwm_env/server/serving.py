@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import logging
 import resource
+import socket
 import time
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import uvicorn
 
 from cwm_env.errors import InputError
 from cwm_env.server.app import create_app
+from cwm_env.server.host import Host
 from cwm_env.server.settings import Settings
 
 _BACKLOG = 4096
+_LAST_ANSWERS_SECONDS = 5
 _EXTRAS = ("episode", "path", "tenant")
 
 
@@ -38,8 +42,9 @@ def serve(
         raise InputError("TLS needs both --tls-certificate and --tls-key")
     raise_descriptor_limit()
     log_as_json()
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=host,
         port=port,
         loop="uvloop",
@@ -51,12 +56,25 @@ def serve(
         log_config=None,
         backlog=_BACKLOG,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=round(settings.grace) + 5,
+        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
         ssl_certfile=certificate,
         ssl_keyfile=key,
         server_header=False,
     )
-    uvicorn.Server(config).run()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again once all is done
+        _Server(config, app.state.host).run()
+
+
+class _Server(uvicorn.Server):
+    """Drains while it can still be asked."""
+
+    def __init__(self, config: uvicorn.Config, host: Host) -> None:
+        super().__init__(config)
+        self._host = host
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._host.drain()
+        await super().shutdown(sockets)
 
 
 def raise_descriptor_limit() -> None:
