@@ -193,7 +193,7 @@ class AsyncClient:
                 error = wire.error_of(document)
                 if not wire.to_retry(document):
                     raise error
-                pause = retry_after(response.headers, pause)
+                pause = retry_after(response.headers.get("Retry-After"), pause)
             if time.monotonic() + pause > deadline:
                 raise error
             await asyncio.sleep(pause)

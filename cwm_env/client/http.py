@@ -7,7 +7,7 @@ import json
 import random
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -25,10 +25,9 @@ def pauses() -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def retry_after(headers: Mapping[str, str], pause: float) -> float:
+def retry_after(said: str | None, pause: float) -> float:
     """How long to wait where the server says it, at least ``pause``."""
-    said = headers.get("Retry-After", headers.get("retry-after", ""))
-    return max(pause, float(said)) if said.isdigit() else pause
+    return max(pause, float(said)) if said and said.isdigit() else pause
 
 
 def quoted(path: str) -> str:
@@ -85,7 +84,7 @@ class Http:
                 error = wire.error_of(document)
                 if not wire.to_retry(document):
                     raise error
-                pause = retry_after(response.headers, pause)
+                pause = retry_after(response.headers.get("Retry-After"), pause)
             if time.monotonic() + pause > deadline:
                 raise error
             time.sleep(pause)

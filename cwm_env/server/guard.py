@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ LOCAL = "local"
 """The one tenant of a server without tokens."""
 _PUBLIC = {"/healthz", "/readyz", "/health", "/openapi.json", "/docs", "/redoc"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "testserver"}
+_READ = {b"authorization", b"content-length", b"host", b"origin"}
 _NO_ENTRY = 1008  # the code of a WebSocket that breaks a policy
 
 
@@ -33,7 +34,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            headers = Headers(scope=scope)
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _READ}
             self._admit(scope, headers)
             if scope["type"] == "http":
                 receive = self._bounded(scope, headers, receive)
@@ -42,15 +43,15 @@ class Guard:
             return
         await self._app(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def _admit(self, scope: Scope, headers: Mapping[bytes, str]) -> None:
         if self._settings.open:
             # A page in the user's browser can reach loopback too: it comes with its origin, or with a name of its own.
-            origin = headers.get("origin")
-            if _name(headers.get("host", "")) not in _LOOPBACK or (origin and _name(origin) not in _LOOPBACK):
+            origin = headers.get(b"origin")
+            if _name(headers.get(b"host", "")) not in _LOOPBACK or (origin and _name(origin) not in _LOOPBACK):
                 raise Problem(403, "not-local", "a server without tokens serves this machine only", "use a token")
             scope[TENANT], scope[OPERATOR] = LOCAL, True
             return
-        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        scheme, _, presented = headers.get(b"authorization", "").partition(" ")
         token = self._tokens.check(presented.strip()) if scheme.lower() == "bearer" else None
         if token is None and scope["path"] not in _PUBLIC:
             problem = Problem(401, "no-token", "no valid token came with the request", "send `Authorization: Bearer …`")
@@ -58,10 +59,10 @@ class Guard:
             raise problem
         scope[TENANT], scope[OPERATOR] = (token.id, token.operator) if token else ("", False)
 
-    def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+    def _bounded(self, scope: Scope, headers: Mapping[bytes, str], receive: Receive) -> Receive:
         upload = scope["method"] == "PUT" and "/files/" in scope["path"]
         left = self._settings.largest_file if upload else self._settings.largest_body
-        declared = headers.get("content-length", "")
+        declared = headers.get(b"content-length", "")
         if declared.isdigit() and int(declared) > left:
             raise _too_large(left)
         most = left

@@ -53,6 +53,7 @@ def serve(
         ws_max_size=settings.largest_body,
         ws_per_message_deflate=False,  # a message is made once and read once: loopback and data centres have the room
         access_log=False,
+        proxy_headers=False,  # nothing here depends on the client's address
         log_config=None,
         backlog=_BACKLOG,
         timeout_keep_alive=75,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
@@ -32,6 +33,9 @@ class AsyncBashSession:
         """Use ``open``."""
         self._loop = asyncio.get_running_loop()
         self._core = SessionCore(sandbox, settings, self)
+        # Among thousands every session pauses between two commands: one part in a hundred of each one's time, for
+        # its state, would be more than all of the loop's.
+        self._core.pause = math.inf
         self._turn = asyncio.Lock()
         self._steps: Steps[Any] | None = None
         self._ended: asyncio.Future[Any] | None = None

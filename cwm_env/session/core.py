@@ -60,6 +60,8 @@ class SessionCore:
 
     def __init__(self, sandbox: Sandbox, settings: Settings, watcher: Watcher) -> None:
         self._sandbox, self._settings, self._watcher = sandbox, settings, watcher
+        self.pause = _PAUSE
+        """Seconds without a command after which the shell's state is taken before the next one."""
         self._shell: Shell | None = None
         self.cwd = settings.cwd
         self._flagged = False
@@ -187,7 +189,7 @@ class SessionCore:
 
     def _is_time_for_state(self, text: bytes, now: float) -> bool:
         touched, self._touched = self._touched, _TOUCHES.search(text) is not None
-        self._rested = now >= self._state_earliest and now - self._idle_since >= _PAUSE
+        self._rested = now >= self._state_earliest and now - self._idle_since >= self.pause
         return touched or self._touched or self._rested or now >= self._state_due
 
     def _keep_state(self, late: Output) -> Steps[None]:

@@ -15,7 +15,7 @@ from tests.envs import test_bash_env as local
 from tests.envs.test_bash_env import *  # noqa: F403 - the very same tests
 from tests.server.conftest import Server
 
-del test_make_knows_the_environment_whatever_is_imported_first  # type: ignore[name-defined]  # noqa: F821 - of Bash-v0 alone
+del test_make_knows_the_environment_whatever_is_imported_first  # noqa: F821 - of Bash-v0 alone
 
 
 @pytest.fixture(autouse=True)
