@@ -1,2 +1,3 @@
-from cwm_env.server import create_app
-app = create_app()
+from cwm_env.server.app import from_environment
+
+app = from_environment()

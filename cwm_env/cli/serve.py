@@ -19,6 +19,7 @@ from cwm_env.errors import InputError
 @click.option("--episodes", type=click.IntRange(min=1), help="Alive at once.")
 @click.option("--episodes-per-token", type=click.IntRange(min=1), help="The same for each token.")
 @click.option("--waiting", type=click.IntRange(min=0), help="Requests for an episode that may wait.")
+@click.option("--patience", type=click.FloatRange(min=0), help="Seconds that such a request waits at most.")
 @click.option("--resets", type=click.IntRange(min=1), help="Sandboxes made at once.")
 @click.option("--gradings", type=click.IntRange(min=1), help="Hidden tests run at once.")
 @click.option("--warm", type=click.IntRange(min=0), help="Ready sandboxes kept for each image in use.")

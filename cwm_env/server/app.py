@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -34,11 +37,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_SHORT_CALLS, "short"))
         await host.start()
-        app.state.started = True
         try:
             yield
         finally:
@@ -58,6 +58,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_exception_handler(kind, _told)
     _document(app)
     return app
+
+
+def from_environment() -> FastAPI:
+    """The application for ``uvicorn server.app:app``: with ``$CWM_ENV_STATE`` as its state, and tokens always.
+
+    uvicorn does not tell us the address, so nobody is let in without a token; ``cwm-env serve`` knows better.
+    """
+    state = os.environ.get("CWM_ENV_STATE")
+    return create_app(Settings(state=Path(state)) if state else Settings())
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -53,6 +53,7 @@ class Machine:
         self._files = ThreadPoolExecutor(_FILE_THREADS, "files")
         self._fresh: dict[object, tuple[float, Any]] = {}
         self._warm: dict[_Key, deque[Place]] = {}
+        self._backends: dict[str, Backend] = {}
         self._refilling: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -139,7 +140,7 @@ class Machine:
         self._fresh = {key: kept for key, kept in self._fresh.items() if now - kept[0] < _FRESH_SECONDS}
 
     async def close(self) -> None:
-        """Free the ready places, and end the threads."""
+        """Free the ready places, and end backends and threads."""
         self._closed = True
         while self._refilling:
             await asyncio.gather(*self._refilling, return_exceptions=True)
@@ -147,6 +148,8 @@ class Machine:
             for place in places:
                 await self.free(place)
         self._warm.clear()
+        for backend in self._backends.values():
+            await _in(self._makers, backend.close)
         for pool in (self._makers, self._graders, self._files):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -167,7 +170,9 @@ class Machine:
         return found
 
     async def _make(self, image: Image, limits: Limits, name: str) -> Place:
-        backend = await _in(self._makers, lambda: backend_named(name))
+        backend = self._backends.get(name)
+        if backend is None:
+            backend = self._backends[name] = await _in(self._makers, lambda: backend_named(name))
         sandbox = await _in(self._makers, lambda: backend.create(image, limits))
         try:
             session = await open_async_session(sandbox, image, limits)

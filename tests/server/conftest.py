@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.envs.small import write_task
+from tests.server.leftovers import Traces
 
 
 class Server:
@@ -29,14 +30,17 @@ class Server:
             self.port = probe.getsockname()[1]
         self.state, self.url = state, f"http://127.0.0.1:{self.port}"
         self._options = options
+        self.runtime = state.parent / f"{state.name}.run"
+        self.runtime.mkdir(exist_ok=True)
         self.log = state.parent / f"{state.name}.log"
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [sys.executable, "-m", "cwm_env", "serve", "--port", str(self.port), "--state", str(self.state)]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.runtime)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, *self._options], stderr=log, stdout=log, env=dict(os.environ))
+            self.process = subprocess.Popen([*command, *self._options], stderr=log, stdout=log, env=environment)
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -56,6 +60,10 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+    def traces(self) -> Traces:
+        """What it has on the machine now."""
+        return Traces.of(self.process.pid, self.runtime)
 
     def ask(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, **headers: str
