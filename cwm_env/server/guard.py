@@ -37,7 +37,8 @@ class Guard:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _READ}
             self._admit(scope, headers)
             if scope["type"] == "http":
-                receive = self._bounded(scope, headers, receive)
+                await self._bounded(scope, headers, receive, send)
+                return
         except Problem as problem:
             await _refuse(problem, scope, receive, send)
             return
@@ -59,13 +60,12 @@ class Guard:
             raise problem
         scope[TENANT], scope[OPERATOR] = (token.id, token.operator) if token else ("", False)
 
-    def _bounded(self, scope: Scope, headers: Mapping[bytes, str], receive: Receive) -> Receive:
+    async def _bounded(self, scope: Scope, headers: Mapping[bytes, str], receive: Receive, send: Send) -> None:
         upload = scope["method"] == "PUT" and "/files/" in scope["path"]
-        left = self._settings.largest_file if upload else self._settings.largest_body
+        most = left = self._settings.largest_file if upload else self._settings.largest_body
         declared = headers.get(b"content-length", "")
-        if declared.isdigit() and int(declared) > left:
-            raise _too_large(left)
-        most = left
+        if declared.isdigit() and int(declared) > most:
+            raise _too_large(most)
 
         async def counted() -> Message:
             nonlocal left
@@ -75,7 +75,16 @@ class Guard:
                 raise _too_large(most)
             return message
 
-        return counted
+        async def unless_too_large(message: Message) -> None:
+            if left >= 0:  # else whoever read the body has made something of our exception
+                await send(message)
+
+        if declared:
+            await self._app(scope, receive, send)
+            return
+        await self._app(scope, counted, unless_too_large)
+        if left < 0:
+            raise _too_large(most)
 
 
 def _name(place: str) -> str | None:

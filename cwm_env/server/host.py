@@ -16,7 +16,6 @@ from typing import Any
 
 from cwm_env import wire
 from cwm_env.errors import CwmEnvError, InputError
-from cwm_env.sandbox import leases
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.server import journal, problems
 from cwm_env.server.admission import Admission
@@ -24,6 +23,7 @@ from cwm_env.server.episode import LiveEpisode
 from cwm_env.server.known import KnownEpisode
 from cwm_env.server.machine import Machine
 from cwm_env.server.metrics import Metrics
+from cwm_env.server.recovery import keep, recover
 from cwm_env.server.settings import Settings
 from cwm_env.trajectories import TrajectoryStore
 from cwm_env.types import Task, Trajectory
@@ -31,7 +31,6 @@ from cwm_env.types import Task, Trajectory
 _log = logging.getLogger("cwm_env.server")
 _TIDY_SECONDS = 0.5
 _ENDINGS_AT_ONCE = 32
-LOST = "the server that ran it was killed, and its sandbox with it"
 
 
 class Host:
@@ -57,7 +56,11 @@ class Host:
             InputError: another server uses it, or it cannot be used.
         """
         self._claim()
-        await asyncio.get_running_loop().run_in_executor(self._keepers, self._recover)
+        loop = asyncio.get_running_loop()
+        for found in await loop.run_in_executor(self._keepers, recover, self._home, self.store, self.settings.lease):
+            self.episodes[found.id] = found
+            if found.request_id is not None:
+                self._asked[found.owner, found.request_id] = found.id
         self._tidying = asyncio.ensure_future(self._tidy_forever())
 
     async def drain(self) -> None:
@@ -205,15 +208,9 @@ class Host:
         if episode.failure:
             self.metrics.failed(episode.failure)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._keepers, self._store_journal, episode.path)
+            await asyncio.get_running_loop().run_in_executor(self._keepers, keep, self.store, episode.path)
         except (CwmEnvError, OSError):
             _log.exception("a trajectory could not be stored; its journal is kept", extra={"episode": episode.id})
-
-    def _store_journal(self, path: Path) -> None:
-        past = journal.read(path)
-        if past is not None and past.end is not None and not past.stored:
-            self.store.append(past.trajectory())
-            journal.mark_stored(path)
 
     def _claim(self) -> None:
         try:
@@ -224,38 +221,6 @@ class Host:
             raise InputError(f"another server uses {self.settings.state}: give this one a --state of its own") from None
         except OSError as error:
             raise InputError(f"{self.settings.state} cannot be used: {error.strerror}") from None
-
-    def _recover(self) -> None:
-        """Record the episodes of a server that was killed, and clear up after it."""
-        leases.prune()
-        self.store.mend()
-        pasts = {path: journal.read(path) for path in self._home.glob("*.jsonl")}
-        self._mark_what_is_stored({path: past for path, past in pasts.items() if past})
-        for path, past in pasts.items():
-            if past is None:
-                path.unlink()
-                continue
-            if past.end is None:
-                duration = past.steps[-1].time if past.steps else 0.0
-                past.end = {"grade": None, "failure": "lost", "error": LOST, "duration": duration}
-                journal.note_end(path, past.end)
-            self._store_journal(path)
-            self._bring_back(past)
-
-    def _mark_what_is_stored(self, pasts: dict[Path, journal.Past]) -> None:
-        """A server may have been killed between storing a trajectory and saying so in the journal."""
-        doubtful = {past.begun["episode"]: path for path, past in pasts.items() if past.end and not past.stored}
-        if not doubtful or not self.store.path.exists():
-            return
-        for trajectory in self.store:
-            if path := doubtful.get(trajectory.episode):
-                journal.mark_stored(path)
-
-    def _bring_back(self, past: journal.Past) -> None:
-        found = KnownEpisode.restored(past, self._home, self.settings.lease)
-        self.episodes[found.id] = found
-        if found.request_id is not None:
-            self._asked[found.owner, found.request_id] = found.id
 
     async def _tidy_forever(self) -> None:
         while True:
