@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 from cwm_env.grading.exploits import exploits
@@ -54,8 +55,9 @@ def test_cheat_plays_every_exploit_and_none_is_rewarded(cwm_env: Run, tmp_path: 
 
 def test_run_warns_of_a_task_that_nobody_has_tried(cwm_env: Run, tmp_path: Path) -> None:
     directory = write_task(tmp_path / "tasks", "untried")
+    (directory / "instruction.md").write_text(f"Of this run alone: {secrets.token_hex()}.\n")
     assert "not tried yet" in cwm_env("run", directory, "--policy", "noop").stderr
     assert cwm_env("tasks", "validate", directory).returncode == 0
     assert cwm_env("run", directory, "--policy", "noop").stderr == ""
-    (directory / "instruction.md").write_text("Another.\n")
+    (directory / "instruction.md").write_text(f"Another: {secrets.token_hex()}.\n")
     assert "not tried yet" in cwm_env("run", directory, "--policy", "noop").stderr
