@@ -41,7 +41,7 @@ def changes(upper: int, path: str, skip: Collection[bytes], limit: int) -> Itera
             if not stat.S_ISDIR(status.st_mode):
                 yield Change(b"", "deleted")
                 return
-            below = os.open(part, _DIRECTORY, dir_fd=here)
+            below = _open(part, _DIRECTORY, here)
             os.close(here)
             here = below
             if _is_opaque(here):
@@ -67,7 +67,7 @@ def _walk(directory: int, prefix: bytes, skip: Collection[bytes], budget: list[i
         elif stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             yield Change(path, "deleted")
         elif stat.S_ISDIR(status.st_mode):
-            below = os.open(name, _DIRECTORY, dir_fd=directory)
+            below = _open(name, _DIRECTORY, directory)
             try:
                 if _is_opaque(below):
                     yield Change(path, "deleted")
@@ -83,9 +83,19 @@ def _content(directory: int, name: bytes, size: int, budget: list[int]) -> bytes
     budget[0] -= size
     if budget[0] < 0:
         raise ValueError("too many bytes were changed")
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    descriptor = _open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, directory)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(size)
+
+
+def _open(name: bytes, flags: int, directory: int) -> int:
+    """Open what ``os.stat`` said is a directory or a regular file, whatever its own mode forbids its owner, us."""
+    try:
+        return os.open(name, flags, dir_fd=directory)
+    except PermissionError:
+        mode = stat.S_IMODE(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+        os.chmod(name, mode | 0o700, dir_fd=directory)
+        return os.open(name, flags, dir_fd=directory)
 
 
 def _is_opaque(directory: int) -> bool:
