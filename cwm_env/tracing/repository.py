@@ -117,6 +117,7 @@ def trace_tests(
         "step_in": 1.0 if whole else cut.step_in,
         "per_function": 10**9 if whole else cut.per_function,
         "seed": cut.seed,
+        "max_frames": 10**9 if whole else cut.frames,
     }
     reader = LogReader(done)
     with contextlib.closing(place.backend.create(place.image, place.limits)) as sandbox:

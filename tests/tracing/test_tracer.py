@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,3 +234,42 @@ def f():
     made = trace(source, place=place)
     assert made.value == "'done'"
     assert not any("x" in (frame.locals or {}) for frame in made.frames)
+
+
+def test_a_trace_that_is_cut_for_its_length_leaves_the_next_one_clean() -> None:
+    from cwm_env.tracing.inside.modes import engine
+    from cwm_env.tracing.inside.recorder import Policy, Recorder
+    from cwm_env.tracing.rawlog import read_log
+
+    source = """
+def long(n):
+    for i in range(n):
+        short(i)
+    return n
+def short(i):
+    return i
+def run():
+    long(3000)
+    short(1)
+"""
+    for kind in ("settrace", ""):
+        read, write = os.pipe()
+        request = {"roots": ["cut.py"], "max_frames": 1500, "per_function": 2}
+        recorder = Recorder(Policy(request), write)
+        recorder.sources.given("cut.py", source)
+        namespace: dict[str, Any] = {}
+        exec(compile(source, "cut.py", "exec"), namespace)
+        feeder = engine(recorder, kind)
+        pieces: list[bytes] = []
+        reader = threading.Thread(target=lambda: pieces.extend(iter(lambda: os.read(read, 65536), b"")))  # noqa: B023
+        reader.start()
+        feeder.start()
+        namespace["long"](3000)
+        namespace["short"](1)
+        feeder.stop()
+        recorder.close()
+        os.close(write)
+        reader.join()
+        traces, _ = read_log(pieces)
+        assert [trace.status for trace in traces] == ["length", "", ""]
+        assert [[frame.kind for frame in trace.frames] for trace in traces[1:]] == [["call", "line", "return"]] * 2

@@ -35,6 +35,7 @@ class Policy:
         self.exclude = tuple(request.get("exclude", ()))
         self.max_events = int(request.get("max_events", 10**9))
         self.max_bytes = int(request.get("max_bytes", 10**12))
+        self.max_frames = int(request.get("max_frames", 10**9))
         self.max_depth = int(request.get("max_depth", 10**9))
         self.step_in = float(request.get("step_in", 1.0))
         self.seed = int(request.get("seed", 0))
@@ -87,6 +88,7 @@ class Recorder:
         self._limited = self._closed = self.entered = False
         self.threads: Dict[int, Thread] = {}
         self.on = True
+        self.by_settrace = False
         self.open = 0
         """Traces that go on now, of all threads."""
         self.events = self.bytes = 0
@@ -188,7 +190,7 @@ class Thread:
         self.stack: List[Activation] = []
         self.skipped: Any = None
         self.buffer: List[str] = []
-        self._calls = self._trace = 0
+        self._calls = self._trace = self._frames = 0
         self.open = False
         """Whether a trace goes on."""
 
@@ -230,7 +232,7 @@ class Thread:
         code.begun += 1
         self.recorder.open += 1
         self.open = True
-        self._trace, self._calls = self.recorder.next_trace(), 0
+        self._trace, self._calls, self._frames = self.recorder.next_trace(), 0, 0
         self.buffer.append("B\t{}\n".format(self._trace))
         self.flush()  # so that the reader hears of a trace whose process is killed
 
@@ -258,6 +260,9 @@ class Thread:
 
     def end(self, status: str) -> None:
         """End the trace, if one is open. An empty status is a trace that came to its end."""
+        for activation in self.stack:
+            if self.recorder.by_settrace and activation.frame is not None:
+                activation.frame.f_trace = None  # what it still does belongs to no trace
         del self.stack[:]
         self.skipped = None
         self.recorder.open -= 1
@@ -275,6 +280,9 @@ class Thread:
             if self.recorder.on:
                 self.recorder.put(data)
                 self.recorder.count(size)
+            self._frames += size
+            if self._frames > self.policy.max_frames and self.open:
+                self.end("length")
 
 
 def variables(frame: Any, code: Code) -> Dict[str, Any]:

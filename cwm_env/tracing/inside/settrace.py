@@ -17,6 +17,7 @@ class SetTrace:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._codes = recorder._codes
+        recorder.by_settrace = True
 
     def start(self) -> None:
         """Begin. The program must not call ``sys.settrace`` itself; where it does, the trace ends there as lost."""
@@ -79,6 +80,7 @@ def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace
                     thread.flush()
                     if not recorder.on:
                         _settrace(None)
+                    if not thread.open:
                         return None
             elif event == "return":
                 thread.returned(activation, frame, arg)
