@@ -1,4 +1,4 @@
-"""Puts ``Bash-v0`` and ``Remote-v0`` into Gymnasium's registry, without importing Gymnasium for those who do not use it.
+"""Puts ``Bash-v0`` and ``Remote-v0`` into Gymnasium's registry, without importing Gymnasium for who does not use it.
 
 ``gymnasium.make("cwm_env:Bash-v0")`` imports ``cwm_env`` and then expects the id to be there. If Gymnasium is loaded
 by then it is told at once; if ``cwm_env`` came first, Gymnasium is told as soon as somebody imports it.

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from pexpect import EOF, TIMEOUT, fdpexpect  # type: ignore[import-untyped]
+from pexpect import EOF, TIMEOUT, fdpexpect
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Process, Sandbox
