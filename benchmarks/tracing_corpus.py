@@ -29,7 +29,6 @@ from cwm_env.tracing.tracer import one_file
 PACKAGES = {
     "boltons": ("26.1.0", "5764468aba493b15995ed17f46a16789023f123ca2a62d491a9ce825c1cbe26c"),
     "cachetools": ("8.0.2", "30ac523adfc118b51d2b2e7bad8a0ddb31370dfe2700c7f10ca224f36ccf81e0"),
-    "dictdiffer": ("0.9.0", "17bacf5fbfe613ccf1b6d512bd766e6b21fb798822a133aa86098b8ac9997578"),
     "idna": ("3.9", "e5c5dafde284f26e9e0f28f6ea2d6400abd5ca099864a67f576f3981c6476124"),
     "inflection": ("0.5.1", "1a29730d366e996aaacffb2f1f1cb9593dc38e2ddd30c91250c6dde09ea9b417"),
     "jmespath": ("1.1.0", "472c87d80f36026ae83c6ddd0f1d05d4e510134ed462851fd5f754c8c3cbb88d"),

@@ -1,4 +1,4 @@
-"""The tracer on a real package's test suite; ``benchmarks/tracing_corpus.py`` does the same for fifteen."""
+"""The tracer on a real package's test suite; ``benchmarks/tracing_corpus.py`` does the same for many."""
 
 from __future__ import annotations
 

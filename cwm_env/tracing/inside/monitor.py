@@ -112,7 +112,7 @@ class Monitor:
         try:
             thread = recorder.thread()
             if thread.skipped is frame:
-                thread.skipped = None
+                thread.skip(None)
             elif thread.stack and thread.stack[-1].frame is frame:
                 thread.returned(thread.stack[-1], frame, value)
         except Exception:

@@ -17,7 +17,7 @@ import zlib
 from _thread import allocate_lock, get_ident
 from json import dumps
 from opcode import opmap
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from cwm_env.tracing.inside.activation import Activation, quote
 from cwm_env.tracing.inside.sources import Sources
@@ -89,8 +89,8 @@ class Recorder:
         self.threads: Dict[int, Thread] = {}
         self.on = True
         self.by_settrace = False
-        self.open = 0
-        """Traces that go on now, of all threads."""
+        self.skipping: Set[int] = set()  # threads that are stepping over a call
+        self.open = 0  # traces that go on now, of all threads
         self.events = self.bytes = 0
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -184,7 +184,7 @@ class Thread:
     """What one thread of the program is in the middle of."""
 
     def __init__(self, recorder: Recorder, number: int) -> None:
-        self.recorder, self.number = recorder, number
+        self.recorder, self.number, self._ident = recorder, number, get_ident()
         self.policy = recorder.policy
         self.renderer = Renderer(**recorder.policy.values)
         self.stack: List[Activation] = []
@@ -206,7 +206,7 @@ class Thread:
             if not self.recorder.on:  # that was the last event that may be
                 return None
         elif len(self.stack) >= self.policy.max_depth or not self._steps_in():
-            self.skipped = frame
+            self.skip(frame)
             return None
         activation = Activation(code, self.renderer, frame)
         self.stack.append(activation)
@@ -258,13 +258,18 @@ class Thread:
         if not self.stack:
             self.end("")
 
+    def skip(self, frame: Any) -> None:
+        """Step over a call until its frame is left; None: go on recording."""
+        self.skipped = frame
+        (self.recorder.skipping.discard if frame is None else self.recorder.skipping.add)(self._ident)
+
     def end(self, status: str) -> None:
-        """End the trace, if one is open. An empty status is a trace that came to its end."""
+        """End the trace that goes on. An empty status is a trace that came to its end."""
         for activation in self.stack:
             if self.recorder.by_settrace and activation.frame is not None:
                 activation.frame.f_trace = None  # what it still does belongs to no trace
         del self.stack[:]
-        self.skipped = None
+        self.skip(None)
         self.recorder.open -= 1
         self.open = False
         self.buffer.append("E\t{}\n".format(status))

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from _thread import get_ident
 from typing import Any, Callable, Optional
 
 from cwm_env.tracing.inside.activation import Activation
@@ -36,6 +37,8 @@ class SetTrace:
         if known is not None and known.code is frame.f_code:
             if not known.number or (known.spent and not recorder.open):
                 return None  # most calls of a large run, by far
+            if recorder.skipping and get_ident() in recorder.skipping:
+                return None  # and most of the rest
         if not recorder.on:
             _settrace(None)
             return None
@@ -61,7 +64,7 @@ def _skip(thread: Thread) -> _Trace:
 
     def trace(frame: Any, event: str, arg: Any) -> _Trace:
         if event == "return" and thread.skipped is frame:
-            thread.skipped = None
+            thread.skip(None)
         return trace
 
     return trace
