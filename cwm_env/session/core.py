@@ -122,7 +122,8 @@ class SessionCore:
             begun = time.monotonic()
             wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
             self._command_wait = wait
-            done = yield from shell.exchange(shell.protocol.command(text), output, wait, LiveText() if live else None)
+            request = shell.protocol.command(text, touches_shell=self._touched)
+            done = yield from shell.exchange(request, output, wait, LiveText() if live else None)
             timed_out = done is None and not shell.lost
             if timed_out:
                 done = yield from self._stop_command(shell, output, begun)

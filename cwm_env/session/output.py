@@ -36,6 +36,8 @@ class Output:
 
     def text(self) -> tuple[str, int]:
         """The text, its middle replaced by a line that says how much is missing, and that number of bytes."""
+        if not self.total:
+            return "", 0
         if self.total <= self._limit:
             return decoded(b"".join(self._chunks)), 0
         head = _without_cut_end(self._head)

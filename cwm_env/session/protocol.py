@@ -140,12 +140,16 @@ class ShellProtocol:
         self._nonce = _new_nonce()
         return _INIT.replace("@NONCE@", self._nonce.decode()).replace("@LOOP@", self._loop).encode()
 
-    def command(self, text: bytes) -> bytes:
-        """Run ``text``, which holds no NUL; ``Done`` follows when it has ended."""
+    def command(self, text: bytes, *, touches_shell: bool = True) -> bytes:
+        """Run ``text``, which holds no NUL; ``Done`` follows when it has ended.
+
+        Args:
+            touches_shell: False spares a look for what may redirect the shell's own outputs.
+        """
         if self._errexit:
             text += _TAKE_STATUS
         plain = b"L" if self._redirected else b"P"
-        mode = b"R" if _REDIRECTS.search(text) else b"S" if self._status else plain
+        mode = b"R" if touches_shell and _REDIRECTS.search(text) else b"S" if self._status else plain
         self._redirected = self._redirected or mode == b"R"
         request = self._request(text, mode)
         self._is_command = True
