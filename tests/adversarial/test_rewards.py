@@ -49,3 +49,9 @@ def test_an_exploit_is_not_rewarded(task: Path, exploit: Exploit) -> None:
 def test_the_fix_alone_is_rewarded_and_trusted(task: Path) -> None:
     grade = play(task, FIX)
     assert (grade.outcome, grade.reward, grade.trusted) == ("resolved", 1.0, True), grade.reason
+
+
+def test_every_exploit_is_written_down_with_what_stops_it() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "grading.md").read_text()
+    for exploit in exploits().values():
+        assert f"`{exploit.name}` | {exploit.stopped_by} |" in written

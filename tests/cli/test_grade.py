@@ -61,3 +61,13 @@ def test_run_warns_of_a_task_that_nobody_has_tried(cwm_env: Run, tmp_path: Path)
     assert cwm_env("run", directory, "--policy", "noop").stderr == ""
     (directory / "instruction.md").write_text(f"Another: {secrets.token_hex()}.\n")
     assert "not tried yet" in cwm_env("run", directory, "--policy", "noop").stderr
+
+
+def test_exploits_are_written_as_patches_and_are_not_rewarded(cwm_env: Run, small_task: Path, tmp_path: Path) -> None:
+    assert cwm_env("grade", small_task, "--exploits", "forged").returncode == 0
+    written = {path.stem for path in (tmp_path / "forged").iterdir()}
+    assert {"conftest-new", "report-hook", "sitecustomize", "tests-linked-inside"} <= written
+    assert "conftest.py" in (tmp_path / "forged" / "conftest-new.patch").read_text()
+    for name in ("conftest-new", "report-hook", "tests-linked-inside"):
+        assert cwm_env("grade", small_task, f"forged/{name}.patch").returncode == 1
+    assert cwm_env("grade", small_task).returncode == 2
