@@ -13,13 +13,19 @@ from cwm_env.sandbox.doctor import Finding, examine
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(as_json: bool) -> int:
+@click.option(
+    "--conformance", metavar="BACKEND", help="Run every check that BACKEND has to pass, such as docker:runsc."
+)
+def doctor(as_json: bool, conformance: str | None) -> int:
     """Try what sandboxes and image builds need on this machine. The exit code is 1 if sandboxes cannot run.
 
     \b
-    Example:
+    Examples:
       cwm-env doctor
+      cwm-env doctor --conformance namespaces
     """
+    if conformance is not None:
+        return _conform(conformance, as_json)
     findings = examine()
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
@@ -34,3 +40,26 @@ def _show(finding: Finding) -> None:
     console.print(f"{mark}  {finding.name}: {escape(finding.detail)}", soft_wrap=True)
     if not finding.ok:
         console.print(f"         to mend it: {escape(finding.remedy)}", soft_wrap=True)
+
+
+def _conform(name: str, as_json: bool) -> int:
+    """Run the suite; the exit code is 1 if a check failed that is not declared to."""
+    from cwm_env.sandbox.conformance import Result, conform
+    from cwm_env.sandbox.registry import backend
+
+    results: list[Result] = []
+    for result in conform(backend(name), name):
+        results.append(result)
+        if not as_json:
+            mark = {"passed": "[green]ok[/]     ", "failed": "[red]failed[/] ", "known": "[yellow]differs[/]"}[
+                result.outcome
+            ]
+            detail = f": {escape(result.detail)}" if result.detail else ""
+            console.print(f"{mark}  {result.name}{detail}", soft_wrap=True)
+    if as_json:
+        print_json([dataclasses.asdict(result) for result in results])
+    else:
+        console.print(
+            ", ".join(f"{sum(r.outcome == word for r in results)} {word}" for word in ("passed", "failed", "known"))
+        )
+    return 1 if any(result.outcome == "failed" for result in results) else 0

@@ -91,6 +91,18 @@ def read_docker_archive(path: Path) -> Contents:
     return _contents(raw, [_in_archive(path, name) for name in names])
 
 
+def transport_of(path: Path) -> str:
+    """The word for what lies at ``path``: ``oci``, ``oci-archive`` or ``docker-archive``."""
+    if path.is_dir():
+        return "oci"
+    try:
+        with tarfile.open(path) as archive:
+            names = {member.name.removeprefix("./") for member in archive}
+    except (tarfile.TarError, OSError) as error:
+        raise ImageError(f"{path}: is not an archive of an image ({error})") from error
+    return "docker-archive" if "manifest.json" in names else "oci-archive"
+
+
 def read_layout(layout: Path, blobs: Path) -> Contents:
     """What skopeo wrote: an OCI layout with one image, whose parts lie in ``blobs``.
 

@@ -116,8 +116,22 @@ class ImageStore:
                 self._records.write_image(image, source=source)
         return image
 
-    def usage(self) -> dict[str, tuple[int, int]]:
-        """Bytes on disk of each built image by name: all its layers, and those that no other image has."""
+    def export(self, name: str, path: Path, *, progress: Callable[[str], None] | None = None) -> None:
+        """Write an image as an archive that ``docker load`` takes, and others that know such archives.
+
+        Raises:
+            RecipeError: there is no such image.
+            ImageError: it cannot be built or read, or shows directories of this machine.
+            DiskFull: no space is left.
+        """
+        from cwm_env.sandbox.docker.images import tag_of, write_archive
+
+        image = self.get(name, progress=progress)
+        with self._explained(f"image {image.name}: "), path.open("wb") as out:
+            write_archive(image, tag_of(image), out)
+
+    def usage(self) -> tuple[dict[str, tuple[int, int]], int]:
+        """Bytes on disk: of each image by name, all its layers and those that no other has; and of all together."""
         sizes: dict[Path, int] = {}
         users: dict[Path, int] = {}
         images = self.list()
@@ -126,13 +140,14 @@ class ImageStore:
                 users[layer] = users.get(layer, 0) + 1
                 if layer not in sizes:
                     sizes[layer] = tree_size(layer)
-        return {
+        each = {
             image.name: (
                 sum(sizes[layer] for layer in image.layers),
                 sum(sizes[layer] for layer in image.layers if users[layer] == 1),
             )
             for image in images
         }
+        return each, sum(sizes.values())
 
     def list(self) -> tuple[Image, ...]:
         """The images that are built, by name; also those whose recipe has changed since or is gone."""

@@ -40,7 +40,7 @@ def reference(engine: Engine, image: Image) -> str:
         )
     if image.digest.startswith("sha256:") and engine.has_image(image.digest):
         return image.digest
-    tag = f"{REPOSITORY}:{hashlib.sha256(image.digest.encode()).hexdigest()[:32]}"
+    tag = tag_of(image)
     with _loading:
         if not engine.has_image(tag):
             with tempfile.TemporaryFile() as archive:
@@ -48,6 +48,20 @@ def reference(engine: Engine, image: Image) -> str:
                 archive.seek(0)
                 engine.load_image(iter(lambda: archive.read(_CHUNK), b""))
     return tag
+
+
+def tag_of(image: Image) -> str:
+    """The name that an image of the cache has in an engine.
+
+    Raises:
+        ImageError: it shows directories of this machine, and can be in none.
+    """
+    if image.host_mounts:
+        raise ImageError(
+            f"image {image.name} shows directories of this machine (base 'host'), which no container has: "
+            "take base = 'debian:bookworm', or the embedded backend"
+        )
+    return f"{REPOSITORY}:{hashlib.sha256(image.digest.encode()).hexdigest()[:32]}"
 
 
 def write_archive(image: Image, tag: str, out: IO[bytes]) -> None:

@@ -81,6 +81,8 @@ static void forget_process(struct process *gone) {
 			*at = gone->next;
 			break;
 		}
+	if (gone->to >= 0)
+		send_frame(CLOSE, gone->number, NULL, 0); /* whoever still writes to it must learn that nobody reads */
 	close_one(&gone->to), close_one(&gone->exited), close_one(&gone->out.from), close_one(&gone->err.from);
 	free(gone->waiting);
 	free(gone);

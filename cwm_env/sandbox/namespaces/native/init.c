@@ -56,7 +56,8 @@ static void answer_signal(const struct plan *plan, const struct message *request
 	pid_t pid = (pid_t)number(request, "pid", 0);
 	for (struct started *at = running; at; at = at->next)
 		if (at->pid == pid)
-			kill(-pid, (int)number(request, "signal", SIGKILL));
+			if (kill(-pid, (int)number(request, "signal", SIGKILL)) && errno == ESRCH)
+				kill(pid, (int)number(request, "signal", SIGKILL)); /* so young that it leads no group yet */
 	send_number(plan->control, "done", 1, NULL, 0);
 }
 

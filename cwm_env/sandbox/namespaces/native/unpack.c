@@ -38,10 +38,28 @@ static bool clean(char *name) {
 	return true;
 }
 
+/* The same where the kernel (gVisor's) does not know openat2: one part after the other. */
+static int walk_below(int directory, const char *path, int flags) {
+	char part[256];
+	int here = dup(directory);
+	while (here >= 0 && *path) {
+		size_t length = strcspn(path, "/");
+		snprintf(part, sizeof part, "%.*s", (int)length, path);
+		int below = length < sizeof part ? openat(here, part, flags | O_NOFOLLOW | O_CLOEXEC) : (errno = ENAMETOOLONG, -1);
+		int code = errno;
+		close(here);
+		errno = code;
+		here = below;
+		path += length + (path[length] == '/');
+	}
+	return here;
+}
+
 static int open_below(int directory, const char *path, uint64_t flags) {
 	struct open_how how = {.flags = flags | O_CLOEXEC,
 	                       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-	return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+	int found = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+	return found < 0 && errno == ENOSYS ? walk_below(directory, path, (int)flags) : found;
 }
 
 /* The directory that a cleaned name lies in, made where it is missing; `*base` is the name's last part. */
