@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from benchmarks import openenv_venv
 from tests.envs.small import FIX
-from tests.server import openenv_venv
 from tests.server.conftest import Server
 
 CLIENT = """
