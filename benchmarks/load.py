@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -25,8 +26,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import uvloop
 
+from benchmarks import openenv_venv
 from cwm_env.client.aio import AsyncClient, AsyncEpisode
 from cwm_env.errors import CwmEnvError
 
@@ -182,6 +185,51 @@ async def measure(url: str, pid: int, count: int, seconds: float) -> None:
         )
 
 
+async def openenv_sessions(name: str, url: str, count: int, seconds: float, reset: dict[str, object]) -> Result:
+    """Sessions of OpenEnv's wire, each on a socket of its own, stepping as fast as they are answered."""
+    result = Result(f"{name}, {count} sessions")
+
+    async with aiohttp.ClientSession() as session, contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(session.ws_connect(url + "/ws")) for _ in range(count)]
+        for one in sockets:
+            await one.send_json({"type": "reset", "data": reset})
+            await one.receive()
+        started = time.perf_counter()
+
+        async def run(one: aiohttp.ClientWebSocketResponse) -> None:
+            while (began := time.perf_counter()) < started + seconds:
+                await one.send_json({"type": "step", "data": {"command": ACTION}})
+                answer = json.loads((await one.receive()).data)
+                result.errors += answer["type"] != "observation"
+                result.latencies.append(time.perf_counter() - began)
+
+        await asyncio.gather(*map(run, sockets))
+        result.seconds, result.steps = time.perf_counter() - started, len(result.latencies)
+    return result
+
+
+def beside_openenv(url: str, count: int, seconds: float) -> None:
+    """Drive OpenEnv's server, which echoes, and ours, which runs bash, over the same wire by the same client."""
+    python = openenv_venv.python()
+    if isinstance(python, str):
+        print(python)
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([str(python), str(Path(__file__).with_name("openenv_echo.py")), str(port)])
+    try:
+        theirs = f"http://127.0.0.1:{port}"
+        await_answer(f"{theirs}/health", process)
+        ours: dict[str, object] = {"task_id": TASK, "limits": {"turns": 100_000}}
+        for _ in range(2):  # in turns, since the machine may be busy with other things
+            print(uvloop.run(openenv_sessions("OpenEnv's server, echo", theirs, count, seconds, {})).row())
+            print(uvloop.run(openenv_sessions("ours, bash, OpenEnv's wire", url, count, seconds, ours)).row())
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def cpu(pid: int) -> float:
     """CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -212,6 +260,9 @@ def main() -> None:
     print(f"{len(os.sched_getaffinity(0))} cores, load before: {os.getloadavg()[0]:.1f}")
     with server("--lease", "3600") as (url, pid):
         uvloop.run(measure(url, pid, arguments.episodes, arguments.seconds))
+    if arguments.openenv:
+        with server("--lease", "3600") as (url, _):
+            beside_openenv(url, 64, arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,11 @@ from cwm_env.types import Image, Limits
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/tmp:/bin/bash\nnobody:x:65534:65534::/tmp:/bin/sh\n"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What may take long, and how long."""
+    parser.addoption("--chaos", default="12", help="seconds of the server's chaos test; more than 60: 200 episodes")
+
+
 def make_image(directory: Path) -> Image:
     """One layer of empty directories and links, over the machine's ``/usr``."""
     directory.mkdir(parents=True)

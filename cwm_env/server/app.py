@@ -22,7 +22,7 @@ from cwm_env.server.host import Host
 from cwm_env.server.metrics import Metrics
 from cwm_env.server.outbox import document_of
 from cwm_env.server.problems import Problem, problem_of
-from cwm_env.server.routes import batches, episodes, files, operation
+from cwm_env.server.routes import batches, episodes, files, openenv, operation
 from cwm_env.server.settings import Settings
 from cwm_env.server.tokens import TokenFile
 
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.host = host
-    for module in (episodes, batches, files, operation):
+    for module in (episodes, batches, files, operation, openenv):
         app.include_router(module.router)
     app.add_middleware(Guard, settings=settings, tokens=TokenFile(settings.state))
     for kind in (Problem, CwmEnvError, RequestValidationError, HTTPException, Exception):

@@ -180,6 +180,7 @@ class LiveEpisode(KnownEpisode):
 
     async def end(self, failure: str, error: str = "") -> None:
         """End it from outside, with what ended it; a running step is stopped and answered with that. Idempotent."""
+        await asyncio.shield(self.begun)
         if self._finishing is not None or self.over:
             await self._settled()
             return

@@ -59,6 +59,7 @@ class BadNetwork:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # what was closed is let go of
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -98,10 +99,12 @@ class BadNetwork:
             await asyncio.sleep(self._random.random() * 4 * self._delay)
             with contextlib.suppress(OSError):
                 answers, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
-                writer.write(request)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(answers.read(_CHUNK), 1)
-                writer.close()
+                try:
+                    writer.write(request)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(answers.read(_CHUNK), 1)
+                finally:
+                    writer.close()
 
         task = asyncio.ensure_future(send())
         self._tasks.add(task)

@@ -92,6 +92,13 @@ def test_an_episode_may_be_asked_for_without_waiting(server: Server, small_task:
     assert state["state"] == "ready" and "doubling" in state["observation"]
 
 
+def test_an_episode_that_is_still_starting_can_be_ended(server: Server, small_task: Path) -> None:
+    status, made = server.ask("POST", "/episodes", {"task": str(small_task), "wait": False})
+    assert status == 201
+    assert server.ask("DELETE", f"/episodes/{made['episode_id']}")[0] == 204
+    assert server.ask("GET", f"/episodes/{made['episode_id']}")[1]["failure"] == "abandoned"
+
+
 def test_a_network_that_loses_delays_repeats_and_reorders_changes_nothing(server: Server, small_task: Path) -> None:
     with BadNetwork(server.port, seed=7) as network:
         env = RemoteEnv(small_task, url=network.url, turns=1000)

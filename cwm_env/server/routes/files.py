@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -143,17 +143,20 @@ def _of(error: OSError) -> Problem:
     return Problem(409, "file", said, "see what is there, and what the disk limit is")
 
 
-def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _begun(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
     """The same pieces, once it is sure that there is a first one."""
     first = next(pieces, b"")
 
-    def again() -> Iterator[bytes]:
+    def again() -> Generator[bytes, None, None]:
         yield first
         yield from pieces
 
     return again()
 
 
-async def _pull(machine: Machine, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while piece := await machine.on_file(lambda: next(pieces, b"")):
-        yield piece
+async def _pull(machine: Machine, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    try:
+        while piece := await machine.on_file(lambda: next(pieces, b"")):
+            yield piece
+    finally:  # who asked may have gone in the middle
+        await asyncio.shield(machine.on_file(pieces.close))
