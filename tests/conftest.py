@@ -16,6 +16,8 @@ PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/tmp:/bin/bash\nno
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What may take long, and how long."""
+    repeats = "how often the gold patch of each shipped task is graded; 50 before a release"
+    parser.addoption("--grading-repeats", type=int, default=2, help=repeats)
     parser.addoption("--chaos", default="12", help="seconds of the server's chaos test; more than 60: 200 episodes")
 
 
@@ -51,9 +53,3 @@ def sandbox(backend: NamespacesBackend, image: Image) -> Iterator[Sandbox]:
     made = backend.create(image, Limits())
     yield made
     made.close()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the project's own."""
-    repeats = "how often the gold patch of each shipped task is graded; 50 before a release"
-    parser.addoption("--grading-repeats", type=int, default=2, help=repeats)

@@ -96,7 +96,7 @@ def pull(
 
     \b
     Examples:
-      cwm-env images pull docker://docker.io/library/python:3.12
+      cwm-env images pull docker://REGISTRY/python:3.12
       cwm-env images pull --from images.txt --parallel 8
     """
     from cwm_env.images.foreign import Login
