@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from cwm_env.envs import episode
 from cwm_env.envs.base import ShellEnv
 from cwm_env.envs.episode import Episode, Stepped
 from cwm_env.envs.shell import open_session, open_terminal
-from cwm_env.errors import InfrastructureError
+from cwm_env.errors import InfrastructureError, InputError
 from cwm_env.grading import Grader
 from cwm_env.grading.rewards import Reward, named
 from cwm_env.images import ImageStore
@@ -107,6 +108,30 @@ class BashEnv(ShellEnv):
             ImageError: it cannot be built.
         """
         (self._images or ImageStore()).get(self._task.image, progress=progress)
+
+    def fork(self) -> BashEnv:
+        """Another environment, whose episode goes on from where this one stands; for tree search.
+
+        Files, the shell's state, the turns and the time left are copied. Processes are not: what runs in the
+        background goes on here only. Both are closed on their own.
+
+        Raises:
+            InputError: no episode is running, or the agent sits at a terminal.
+            SandboxError: the copy could not be made.
+        """
+        if self._session is None or self._sandbox is None:
+            raise InputError("no episode is running: call reset() first")
+        if not isinstance(self._session, BashSession):
+            raise InputError("an episode at a terminal cannot be forked: its programs would be missing in the copy")
+        twin = copy.copy(self)
+        twin._episode = copy.copy(self._episode)
+        twin._sandbox = self._backend.fork(self._sandbox)
+        try:
+            twin._session = self._session.fork(twin._sandbox)
+        except BaseException:
+            twin._sandbox.close()
+            raise
+        return twin
 
     @property
     def _running(self) -> bool:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.session.core import SessionCore, Settings
+from cwm_env.session.core import SessionCore
+from cwm_env.session.settings import Settings
 from cwm_env.session.shell import Call, Chunk, Steps, Wait
 from cwm_env.types import CommandResult
 

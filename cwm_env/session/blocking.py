@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import select
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,8 @@ from typing import Any
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.session.core import SessionCore, Settings
+from cwm_env.session.core import SessionCore
+from cwm_env.session.settings import Settings
 from cwm_env.session.shell import Answered, Call, Chunk, Steps, Wait
 from cwm_env.types import CommandResult
 
@@ -100,6 +102,24 @@ class BashSession:
             except StopIteration as end:
                 yield end.value
                 return
+
+    def fork(self, sandbox: Sandbox) -> BashSession:
+        """A session in a fork of this one's sandbox, whose bash goes on where this one stands.
+
+        It has directory, variables, functions, aliases, options, umask and traps; jobs in the background stay here.
+
+        Raises:
+            SandboxError: a sandbox died, or bash does not start.
+        """
+        state, cwd = self._drive(self._core.hand_over())
+        settings = {**dataclasses.asdict(self._core.settings), "cwd": "/"}
+        twin = BashSession(sandbox, **settings)
+        try:
+            twin._drive(twin._core.take_over(state, cwd))
+        except BaseException:
+            twin.close()
+            raise
+        return twin
 
     def close(self) -> None:
         """Let go of the shell. The sandbox and what runs in it are the caller's. Idempotent."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
 from cwm_env.errors import SandboxError
@@ -16,6 +15,7 @@ from cwm_env.sandbox.base import Sandbox, Usage
 from cwm_env.session import spool
 from cwm_env.session.output import Output
 from cwm_env.session.protocol import ARGV, Done, Jobs, ShellProtocol, State
+from cwm_env.session.settings import Settings
 from cwm_env.session.shell import Call, LiveText, Shell, Steps, Wait, Watcher
 from cwm_env.types import CommandResult
 
@@ -39,33 +39,20 @@ _LONG = 0.1  # what was used is asked for after a command as long as this, or on
 _KILLED = 137
 _NOTHING_KNOWN: dict[str, Any] = {}
 _NO_JOBS: tuple[str, ...] = ()
-_LONG = 0.1  # CPU time is asked for after a command as long as this
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a session is told when it is made; see ``BashSession``."""
-
-    env: Mapping[str, str] | None = None
-    cwd: str = "/"
-    user: str = "root"
-    command_timeout: float = 120.0
-    output_limit: int = 64 << 10
-    output_file_limit: int = 16 << 20
-    flag_file: str | None = None
 
 
 class SessionCore:
     """One bash, whose state persists from command to command, and which is replaced when it dies."""
 
     def __init__(self, sandbox: Sandbox, settings: Settings, watcher: Watcher) -> None:
-        self._sandbox, self._settings, self._watcher = sandbox, settings, watcher
+        self._sandbox, self.settings, self._watcher = sandbox, settings, watcher
         self.pause = _PAUSE
         """Seconds without a command after which the shell's state is taken before the next one."""
         self._shell: Shell | None = None
         self.cwd = settings.cwd
         self._flagged = False
         self._state = State(b"")
+        self._late = Output(settings.output_limit)
         self._state_due = self._state_earliest = 0.0
         self._files = self._first_pid = 0
         self._idle_since = 0.0
@@ -82,7 +69,7 @@ class SessionCore:
         Raises:
             SandboxError: it does not start.
         """
-        settings = self._settings
+        settings = self.settings
         spawn = Call(lambda: self._sandbox.spawn(list(ARGV), env=settings.env, cwd=self.cwd, user=settings.user))
         process = yield spawn
         self._first_pid = self._first_pid or process.pid
@@ -105,10 +92,11 @@ class SessionCore:
             message = "bash: a command cannot hold a NUL byte\n"
             return CommandResult(message, 2, self.cwd, 0.0, submitted=self._flagged)
         started = time.monotonic()
-        settings, shell = self._settings, self._shell
+        settings, shell = self.settings, self._shell
         if shell is None:
             raise SandboxError("the session was closed")
-        late, output = Output(settings.output_limit), Output(settings.output_limit, settings.output_file_limit)
+        late, self._late = self._late, Output(settings.output_limit)
+        output = Output(settings.output_limit, settings.output_file_limit)
         restarted, jobs = False, _NO_JOBS
         try:
             if self._midway or shell.stirred():
@@ -155,6 +143,20 @@ class SessionCore:
             surviving_jobs=jobs,
             **used,
         )
+
+    def hand_over(self) -> Steps[tuple[State, str]]:
+        """What another bash needs to go on where this one stands: its state, and its directory."""
+        if self._shell is None:
+            raise SandboxError("the session was closed")
+        if not (self._midway or self._shell.ended()):  # else the last good point is all that there is
+            yield from self._keep_state(self._shell, self._late)
+        return self._state, self.cwd
+
+    def take_over(self, state: State, cwd: str) -> Steps[None]:
+        """Go on, in a shell that has just started, where another one stood."""
+        assert self._shell is not None
+        self._state = state
+        yield from self._restore(self._shell, cwd, self._late)
 
     @property
     def alive(self) -> bool:
@@ -275,19 +277,22 @@ class SessionCore:
         new: Shell | None = self._shell
         assert new is not None
         yield from new.exchange(new.protocol.jobs(old.process.pid), output, _within(_PRIVATE_SECONDS))
-        done = yield from new.exchange(new.protocol.restore(self._state, cwd), output, _within(_START_SECONDS))
+        yield from self._restore(new, cwd, output)
+        jobs: Jobs | None = new.jobs
+        return code, jobs.processes if jobs else ()
+
+    def _restore(self, shell: Shell, cwd: str, output: Output) -> Steps[None]:
+        done = yield from shell.exchange(shell.protocol.restore(self._state, cwd), output, _within(_START_SECONDS))
         if done is None:
             raise SandboxError("a new bash did not take over the state of the old one")
         self.cwd = done.cwd
-        jobs: Jobs | None = new.jobs
-        return code, jobs.processes if jobs else ()
 
     def _keep_file(self, output: Output) -> Steps[str | None]:
         if output.spooled is None:
             return None
         self._files += 1
         shell, number, file = self._first_pid, self._files, output.spooled
-        path: str | None = yield Call(lambda: spool.deliver(self._sandbox, file, shell, number, self._settings.user))
+        path: str | None = yield Call(lambda: spool.deliver(self._sandbox, file, shell, number, self.settings.user))
         return path
 
 
