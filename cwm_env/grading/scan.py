@@ -33,7 +33,7 @@ _SIGNS = (
     ),
     (r"\bbuiltins\b|__builtins__", "changes builtins"),
     (
-        r"\bctypes\b|\bmarshal\b|\b(exec|eval|compile|__import__)\s*\(|b64decode|\.decode\(.(rot13|hex)",
+        r"\bctypes\b|\bmarshal\b|(?<![\w.])(exec|eval|compile|__import__)\s*\(|b64decode|\.decode\(.(rot13|hex)",
         "hides code, or leaves the language",
     ),
     (

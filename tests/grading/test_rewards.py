@@ -92,4 +92,4 @@ def test_signs_of_meddling_are_named_with_their_file(code: str, says: str) -> No
 
 def test_what_was_there_before_is_no_sign() -> None:
     header = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n"
-    assert scan(f"{header} os._exit(0)\n-import gc; gc.get_objects()\n+y = 1\n") == ()
+    assert scan(f"{header} os._exit(0)\n-import gc; gc.get_objects()\n+y = re.compile(x)\n") == ()
