@@ -27,8 +27,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "docker": {"whole_disk_is_limited": _DISK},
     "docker:runsc": {
         "whole_disk_is_limited": _DISK,
-        "process_limit": "gVisor does not count the processes of a container",
-        "fork_bomb_is_ended": "gVisor limits no processes: a fork bomb may be faster than what kills it",
+        "fork_bomb_is_ended": "gVisor starts processes as fast as it lets them be killed: a large limit outlasts us",
         "pid_1_cannot_be_looked_into": "gVisor lets root look into pid 1, which holds nothing of other sandboxes",
         "pipe_is_a_change_of_another_kind": "gVisor keeps named pipes to itself: the image's file system has none",
         "memory_kill_is_counted": "gVisor refuses memory to a process beyond its limit, and counts no kill",

@@ -31,7 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         here = str(Path(__file__).parent)
         for item in items:
             if str(item.path).startswith(here):
-                item.add_marker(pytest.mark.skip(reason="no Docker engine: scripts/services start, as root of a Debian"))
+                item.add_marker(
+                    pytest.mark.skip(reason="no Docker engine: scripts/services start, as root of a Debian")
+                )
 
 
 @pytest.fixture(scope="session", autouse=True)

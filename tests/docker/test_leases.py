@@ -46,7 +46,7 @@ def test_after_kill_9_the_next_start_reaps_all_containers_and_only_them(small: I
         left = containers()
         assert not theirs & left
         assert {own.container, strange} <= left
-        assert run(own, ["echo", "on"], timeout=10).stdout == b"on\n"
+        assert run(own, ["bash", "-c", "echo on"], timeout=10).stdout == b"on\n"
         following.close()
     finally:
         docker("rm", "-f", strange)

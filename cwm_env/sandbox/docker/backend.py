@@ -177,7 +177,7 @@ class DockerBackend:
             with engine.doing("create a container"):
                 container: str = engine.api.create_container_from_config(body, name=name)["Id"]
         except SandboxError as error:
-            if self._quota is None and "storage" in str(error) and "opt" in str(error):
+            if quota and "storage" in str(error) and "opt" in str(error):
                 self._quota = False
                 return self._create_container(engine, name, image, limits, marks)
             raise

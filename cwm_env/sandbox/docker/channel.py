@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.docker.pump import Pump
@@ -34,10 +35,10 @@ Answer = dict[str, str]
 class Channel:
     """Owns the socket. Thread-safe, but one request at a time."""
 
-    def __init__(self, pump: Pump, attached: tuple[socket.socket, object]) -> None:
+    def __init__(self, pump: Pump, attached: tuple[socket.socket, Callable[[], None]]) -> None:
         """``attached``: what ``Engine.attach`` returned."""
-        self._pump, self._attached = pump, attached
-        self._sock = sock = attached[0]
+        self._pump = pump
+        self._sock, self._hang_up = attached
         self._out = bytearray()
         self._raw, self._frames, self._text = bytearray(), bytearray(), bytearray()
         self._processes: dict[int, Streams] = {}
@@ -46,8 +47,8 @@ class Channel:
         self.said = b""
         """What pid 1 wrote to its standard error: why it could not begin."""
         self.dead = False
-        sock.setblocking(False)
-        pump.watch(sock.fileno(), select.EPOLLIN, self._ready)
+        self._sock.setblocking(False)
+        pump.watch(self._sock.fileno(), select.EPOLLIN, self._ready)
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -120,7 +121,7 @@ class Channel:
             self._pump.forget(self._sock.fileno())
             with contextlib.suppress(OSError):  # where the other side was faster
                 self._sock.shutdown(socket.SHUT_RDWR)
-            self._sock.close()
+            self._hang_up()
             for streams in self._processes.values():
                 streams.close()
             self._processes.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cwm_env.errors import DiskFull, ImageError, InputError, SandboxError, SandboxUnavailable
@@ -85,18 +85,25 @@ class Engine:
                 if "error" in said:
                     raise _meaning(str(said["error"]), "load an image")
 
-    def attach(self, container: str) -> tuple[socket.socket, object]:
+    def attach(self, container: str) -> tuple[socket.socket, Callable[[], None]]:
         """The container's standard input, output and error as one socket, each piece of output with a header.
 
         Returns:
-            The socket, and an object that has to be kept as long as it is used.
+            The socket, and what closes it with all that stands on it.
         """
         with self.doing("attach to a container"):
             given = self.api.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            return getattr(given, "_sock", given), given  # a plain connection comes wrapped in a file
+            sock = getattr(given, "_sock", given)  # a plain connection comes wrapped in a file
+
+            def close() -> None:
+                sock.close()
+                given.close()
+
+            return sock, close
 
     def _connect(self, docker: Any, host: str | None) -> Any:
         settings: dict[str, Any] = {"timeout": _SECONDS, "max_pool_size": _CONNECTIONS}
+        _knock(host or os.environ.get("DOCKER_HOST", ""))
         if host:
             return docker.DockerClient(base_url=host, **settings)
         if os.environ.get("DOCKER_HOST"):
@@ -128,6 +135,13 @@ class Engine:
                 f"the Docker engine at {self.address} does not answer ({_innermost(error)}): "
                 "start it, or set DOCKER_HOST"
             ) from error
+
+
+def _knock(address: str) -> None:
+    """See whether somebody listens on a local socket: the SDK would leave one of its own open where nobody does."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(address.removeprefix("unix://"))
 
 
 def _meaning(text: str, what: str) -> SandboxError:

@@ -113,7 +113,7 @@ def enforced(runtime: str | None, *, quota: bool) -> dict[str, str]:
     return {
         "memory": "address space of each process, and the container as a whole" if gvisor else "container",
         "cpus": "container",
-        "processes": "not enforced: gVisor does not count them" if gvisor else "container",
+        "processes": "count of each user in gVisor" if gvisor else "container",
         "disk": "quota of the container" if quota else "size of each file, and of /tmp, /run and /dev/shm",
         "files": "count of each process",
         "network": "network namespace of the container",
