@@ -34,7 +34,7 @@ from cwm_env.client.aio import AsyncClient, AsyncEpisode
 from cwm_env.errors import CwmEnvError
 
 TASK = "boltons-barrellist-slices"
-ACTION = "echo $((i += 1)); cd /tmp"
+ACTION = 'echo "in $PWD"; cd /tmp'  # builtins: what is measured is ours and bash's, not some program's start
 _BATCH = 1000
 
 
