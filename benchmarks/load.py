@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -34,7 +35,7 @@ from cwm_env.client.aio import AsyncClient, AsyncEpisode
 from cwm_env.errors import CwmEnvError
 
 TASK = "boltons-barrellist-slices"
-ACTION = "echo $((i += 1)); cd /tmp"
+ACTION = 'echo "in $PWD"; cd /tmp'  # builtins: what is measured is ours and bash's, not some program's start
 _BATCH = 1000
 
 
@@ -110,14 +111,20 @@ async def begin(client: AsyncClient, count: int) -> tuple[list[AsyncEpisode], Re
 
 
 async def each_its_own(
-    name: str, episodes: list[AsyncEpisode], seconds: float, step: Callable[[AsyncEpisode], Awaitable[object]]
+    name: str,
+    episodes: list[AsyncEpisode],
+    seconds: float,
+    step: Callable[[AsyncEpisode], Awaitable[object]],
+    pace: float = 0.0,
 ) -> Result:
-    """Every episode steps as fast as it is answered."""
+    """Every episode steps: as fast as it is answered, or after a pause of ``pace`` seconds on average."""
     result = Result(name)
     deadline = time.perf_counter() + seconds
 
     async def run(episode: AsyncEpisode) -> None:
-        while (started := time.perf_counter()) < deadline:
+        while time.perf_counter() < deadline:
+            await asyncio.sleep(2 * pace * random.random())
+            started = time.perf_counter()
             try:
                 await step(episode)
             except CwmEnvError:
@@ -168,6 +175,7 @@ async def measure(url: str, pid: int, count: int, seconds: float) -> None:
 
         for some in (episodes[:64], few, episodes):
             await show(each_its_own(f"single requests, {len(some)} episodes", some, seconds, single))
+        await show(each_its_own(f"the same, {len(few)}, one step a second", few, seconds, single, pace=1.0))
         for some in (few, episodes):
             await show(batches(client, some, seconds))
         async with client.socket() as stream:

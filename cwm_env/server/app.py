@@ -21,9 +21,10 @@ from cwm_env.server.guard import Guard
 from cwm_env.server.host import Host
 from cwm_env.server.metrics import Metrics
 from cwm_env.server.outbox import document_of
-from cwm_env.server.problems import Problem, problem_of
+from cwm_env.server.problems import Problem, problem_of, unfit
 from cwm_env.server.routes import batches, episodes, files, openenv, operation
 from cwm_env.server.settings import Settings
+from cwm_env.server.steps import StepPath
 from cwm_env.server.tokens import TokenFile
 
 _log = logging.getLogger("cwm_env.server")
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.host = host
     for module in (episodes, batches, files, operation, openenv):
         app.include_router(module.router)
+    app.add_middleware(StepPath, host=host)
     app.add_middleware(Guard, settings=settings, tokens=TokenFile(settings.state))
     for kind in (Problem, CwmEnvError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _told)
@@ -72,7 +74,7 @@ def from_environment() -> FastAPI:
 async def _told(request: Request, error: Exception) -> Response:
     """Any failure as a problem document."""
     if isinstance(error, RequestValidationError):
-        error = _unfit(error)
+        error = unfit(error.errors())
     elif isinstance(error, HTTPException):
         error = Problem(error.status_code, "http", str(error.detail), "see /docs for what there is")
     elif isinstance(error, CwmEnvError):
@@ -81,12 +83,6 @@ async def _told(request: Request, error: Exception) -> Response:
         _log.error("a request failed", exc_info=error, extra={"path": request.url.path})
     problem = error if isinstance(error, Problem) else Problem(500, "internal", "", "")
     return Response(wire.dumps(document_of(error)), problem.status, problem.headers, wire.PROBLEM)
-
-
-def _unfit(error: RequestValidationError) -> Problem:
-    """What is wrong with a request, without repeating it."""
-    found = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
-    return Problem(422, "input", "; ".join(found)[:500], "see /docs for what the request may hold")
 
 
 def _document(app: FastAPI) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from cwm_env import wire
 from cwm_env.server import journal, problems
 from cwm_env.server.journal import Answer
+from cwm_env.server.listener import Listener
 
 
 class KnownEpisode:
@@ -77,8 +78,8 @@ class KnownEpisode:
             raise problems.conflict(step_id)
         return journal.read_answer(self.path, kept)
 
-    def step(self, step_id: str, action: str) -> bytes | asyncio.Task[bytes]:
-        """The answer that was given to a step.
+    def step(self, step_id: str, action: str, listener: Listener | None = None) -> bytes | asyncio.Task[bytes]:
+        """The answer that was given to a step. Nothing is heard by a listener: nothing runs.
 
         Raises:
             Problem: it was given none, and will not be any more.

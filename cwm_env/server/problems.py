@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cwm_env import errors, wire
@@ -38,6 +39,12 @@ def problem_of(error: CwmEnvError) -> Problem:
     status, remedy = _STATUS[kind]
     retry = 5.0 if status == 503 else None
     return Problem(status, error.kind, str(error), remedy, retry_after=retry)
+
+
+def unfit(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """What pydantic found wrong with a request, without repeating it."""
+    found = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors[:3]]
+    return Problem(422, "input", "; ".join(found)[:500], "see /docs for what the request may hold")
 
 
 def no_episode() -> Problem:

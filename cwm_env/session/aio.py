@@ -16,6 +16,7 @@ from cwm_env.session.settings import Settings
 from cwm_env.session.shell import Call, Chunk, Steps, Wait
 from cwm_env.types import CommandResult
 
+_STATE_AGE = 60.0  # seconds
 _MOST_CHUNKS = 16  # that wait for a slow reader before the command is held up
 
 
@@ -34,8 +35,9 @@ class AsyncBashSession:
         """Use ``open``."""
         self._loop = asyncio.get_running_loop()
         self._core = SessionCore(sandbox, settings, self)
-        # Among thousands every session pauses between two commands: one part in a hundred of each one's time, for
-        # its state, would be more than all of the loop's.
+        # Among thousands every session pauses between two commands, for seconds: to take each one's state whenever
+        # there seems to be time would be more than all of the loop's. What changes it is seen all the same.
+        self._core.age = _STATE_AGE
         self._core.pause = math.inf
         self._turn = asyncio.Lock()
         self._steps: Steps[Any] | None = None
@@ -69,6 +71,7 @@ class AsyncBashSession:
         session = cls(sandbox, settings)
         try:
             await session._drive(session._core.start())
+            await session._drive(session._core.measure())  # there will be no pauses to do it in
         except BaseException:
             await session.close()
             raise

@@ -48,6 +48,8 @@ class SessionCore:
         self._sandbox, self.settings, self._watcher = sandbox, settings, watcher
         self.pause = _PAUSE
         """Seconds without a command after which the shell's state is taken before the next one."""
+        self.age = _STATE_AGE
+        """Seconds after which it is taken though nothing seems to have changed it."""
         self._shell: Shell | None = None
         self.cwd = settings.cwd
         self._flagged = False
@@ -206,17 +208,18 @@ class SessionCore:
             self._state = shell.taken
         taken = time.monotonic()
         self._state_earliest = taken + (taken - now) * _STATE_SHARE
-        self._state_due = max(taken + _STATE_AGE, self._state_earliest)
+        self._state_due = max(taken + self.age, self._state_earliest)
         if self._rested:
-            yield from self._measure()
+            yield from self.measure()
 
-    def _measure(self) -> Steps[None]:
+    def measure(self) -> Steps[None]:
+        """See what the sandbox has used so far: what a long command has used is told against that."""
         self._usage, self._unmeasured = (yield Call(self._sandbox.usage)), 0.0
 
     def _used(self, duration: float) -> Steps[dict[str, Any]]:
         """What the command that has just ended has used, as fields of its result."""
         before, known = self._usage, self._unmeasured < _LONG / 10
-        yield from self._measure()
+        yield from self.measure()
         self._unmeasured = -duration  # which is added to it in the end
         if before is None:
             return _NOTHING_KNOWN

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from cwm_env import wire
-from cwm_env.server.episode import Listener, LiveEpisode
+from cwm_env.server.episode import LiveEpisode
+from cwm_env.server.listener import Listener
 from cwm_env.server.outbox import document_of
 from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import EpisodeId, Responses, episode_of, failures, host_of, live, raw, tenant_of
@@ -48,13 +49,10 @@ async def step(request: Request, episode_id: EpisodeId, body: wire.StepRequest) 
     another action under a used id is a 409. A connection that drops costs nothing: ask again. With
     `Accept: text/event-stream` what the command prints comes as events `output`, then the answer as `result`.
     """
+    listener = Listener()  # without events, `StepPath` has answered
     episode = episode_of(request, episode_id)
-    if wire.SSE in request.headers.get("accept", "") and isinstance(episode, LiveEpisode):
-        listener = Listener()
-        return StreamingResponse(
-            _events(listener, episode.step(body.step_id, body.action, listener)), media_type=wire.SSE
-        )
-    return raw(await _answered(episode.step(body.step_id, body.action)))
+    answer = episode.step(body.step_id, body.action, listener)
+    return StreamingResponse(_events(listener, answer), media_type=wire.SSE)
 
 
 @router.post(
