@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -105,7 +106,7 @@ def pull(
     wanted = [*names, *(line for line in lines if line and not line.startswith("#"))]
     if not wanted:
         raise click.UsageError("name an image, or give a file with --from")
-    password = click.get_text_stream("stdin").readline().rstrip("\n") if password_stdin else ""
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else ""
     return _pull_all(wanted, parallel, Login(username or "token", password) if password else None)
 
 

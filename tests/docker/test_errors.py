@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from dataclasses import replace
@@ -72,11 +71,11 @@ def test_nothing_is_left_behind(small: Image) -> None:
     before = set(docker("ps", "--all", "--quiet").split())
     sandboxes = [backend.create(small, Limits()) for _ in range(3)]
     assert run(sandboxes[0], ["true"], timeout=10).exit_code == 0
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         run(sandboxes[0], ["true"], timeout=10)
     time.sleep(0.2)
-    assert len(os.listdir("/proc/self/fd")) <= descriptors + 4
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 4
     backend.close()
     assert set(docker("ps", "--all", "--quiet").split()) == before
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
