@@ -17,13 +17,6 @@ from cwm_env.types import Image
 
 ENGINE, REGISTRY = os.environ.get("CWM_ENV_TEST_ENGINE"), os.environ.get("CWM_ENV_TEST_REGISTRY")
 
-DEBIAN_RECIPE = """
-base = "debian:bookworm"
-debian = ["procps", "less"]
-workdir = "/repo"
-python = [{python}]
-"""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say why, where there is no engine."""

@@ -1,0 +1,77 @@
+"""The whole table of inputs that broke other runtimes, on the Docker engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cwm_env.images import ImageStore
+from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.docker.backend import DockerBackend
+from cwm_env.sandbox.run import run
+from cwm_env.session import BashSession
+from cwm_env.types import Image, Limits
+from tests.docker.debian import on_debian
+from tests.envs.small import write_task
+from tests.session.cases import CASES, Case
+from tests.session.conftest import ENV
+
+_LEAVE_DAMAGE = 20
+"""From this row on, cases get a sandbox of their own."""
+
+
+class Boxes:
+    """Sandboxes for cases: most share one, which is cleaned in between."""
+
+    def __init__(self, backend: DockerBackend, image: Image) -> None:
+        self._backend, self._image = backend, image
+        self._shared: Sandbox | None = None
+        self._own: Sandbox | None = None
+
+    def take(self, case: Case) -> Sandbox:
+        if case.row >= _LEAVE_DAMAGE:
+            self._own = self._backend.create(self._image, Limits())
+            return self._own
+        if self._shared is None:
+            self._shared = self._backend.create(self._image, Limits())
+        return self._shared
+
+    def give_back(self) -> None:
+        if self._own:
+            self._own.close()
+            self._own = None
+        elif self._shared:
+            self._shared.kill_processes()
+            run(self._shared, ["sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*"], timeout=20)
+
+
+@pytest.fixture(scope="session")
+def debian(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """A Debian with Python, procps, less and git."""
+    directory = tmp_path_factory.mktemp("debian")
+    return store.get(on_debian(write_task(directory), directory / "images").image)
+
+
+@pytest.fixture(scope="module")
+def boxes(docker_backend: DockerBackend, debian: Image) -> Boxes:
+    return Boxes(docker_backend, debian)
+
+
+@pytest.fixture
+def box(request: pytest.FixtureRequest, boxes: Boxes) -> Iterator[Sandbox]:
+    yield boxes.take(request.node.callspec.params["case"])
+    boxes.give_back()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_after(case: Case, box: Sandbox) -> None:
+    session = BashSession(box, env=ENV, command_timeout=20)
+    try:
+        for command in case.before:
+            assert not session.run(command).shell_restarted
+        for index, (command, expect) in enumerate(case.turns):
+            result = session.run(command, timeout=case.timeout if index == 0 else None)
+            assert not (wrong := expect.wrong(result)), f"after {command[:200]!r}: {wrong}"
+    finally:
+        session.close()
