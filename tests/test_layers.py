@@ -16,7 +16,7 @@ FLOORS = (
     ("sandbox", "tasks", "trajectories", "wire"),
     ("session", "images"),
     ("tracing", "grading"),
-    ("envs", "synthesis", "policies"),
+    ("envs", "synthesis", "policies", "integrations"),
     ("rl", "server", "client"),
     ("cli",),
     ("__main__",),
@@ -25,6 +25,7 @@ FLOORS = (
 ONLY_IN = {
     "fastapi": ("server",),
     "docker": ("sandbox/docker",),
+    "harbor": ("integrations/harbor.py",),
     "swebench": ("grading", "tasks"),
     "openai": ("policies/chat.py",),
     "click": ("cli",),

@@ -30,8 +30,7 @@ WORKDIR /repo
 USER agent
 """
 LOOK = (
-    "id -un; pwd; echo $FOO; find . 2>/dev/null || ls -R; cat /opt/hard; "
-    "stat -c '%u:%g %a %h' /opt/hello.txt; stat -c %a old"
+    "id -un; pwd; echo $FOO; ls -R; cat /opt/hard; stat -c '%u:%g %a %h' /opt/hello.txt; stat -c %a old"
 )
 SEEN = "agent\n/repo\na b\n.:\nlink\nold\nsoft\n\n./old:\nnew\nhello\n1000:1001 644 2\n2755\n"
 
