@@ -29,9 +29,7 @@ RUN chown 1000:1001 /opt/hello.txt && chmod 2755 /repo/old && ln -s /opt /repo/s
 WORKDIR /repo
 USER agent
 """
-LOOK = (
-    "id -un; pwd; echo $FOO; ls -R; cat /opt/hard; stat -c '%u:%g %a %h' /opt/hello.txt; stat -c %a old"
-)
+LOOK = "id -un; pwd; echo $FOO; ls -R; cat /opt/hard; stat -c '%u:%g %a %h' /opt/hello.txt; stat -c %a old"
 SEEN = "agent\n/repo\na b\n.:\nlink\nold\nsoft\n\n./old:\nnew\nhello\n1000:1001 644 2\n2755\n"
 
 

@@ -62,7 +62,7 @@ def small_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 @pytest.fixture(scope="module")
 def played(small_task: Task, store: ImageStore) -> dict[str, Future[tuple[list[str], float, str, object]]]:
     """Every exploit as an episode on the Docker engine; several at once, for most wait for something."""
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(3) as pool:
         return {
             name: pool.submit(trajectory, small_task, "docker", store, exploit.commands)
             for name, exploit in exploits().items()
