@@ -24,6 +24,9 @@ FLOORS = (
 
 ONLY_IN = {
     "fastapi": ("server",),
+    "uvicorn": ("server",),
+    "prometheus_client": ("server",),
+    "aiohttp": ("client",),
     "docker": ("sandbox/docker",),
     "harbor": ("integrations/harbor.py",),
     "swebench": ("grading", "tasks"),

@@ -18,6 +18,7 @@ from cwm_env.errors import InputError
 @click.option("--lease", type=click.FloatRange(min=0.1), help="Seconds that an episode lives without a request.")
 @click.option("--episodes", type=click.IntRange(min=1), help="Alive at once.")
 @click.option("--episodes-per-token", type=click.IntRange(min=1), help="The same for each token.")
+@click.option("--memory-per-token", type=click.IntRange(min=1), help="Bytes, over the limits of a token's episodes.")
 @click.option("--waiting", type=click.IntRange(min=0), help="Requests for an episode that may wait.")
 @click.option("--patience", type=click.FloatRange(min=0), help="Seconds that such a request waits at most.")
 @click.option("--resets", type=click.IntRange(min=1), help="Sandboxes made at once.")

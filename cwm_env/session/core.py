@@ -46,10 +46,7 @@ class SessionCore:
 
     def __init__(self, sandbox: Sandbox, settings: Settings, watcher: Watcher) -> None:
         self._sandbox, self.settings, self._watcher = sandbox, settings, watcher
-        self.pause = _PAUSE
-        """Seconds without a command after which the shell's state is taken before the next one."""
-        self.age = _STATE_AGE
-        """Seconds after which it is taken though nothing seems to have changed it."""
+        self.pause, self.age = _PAUSE, _STATE_AGE  # a driver of many sets them otherwise
         self._shell: Shell | None = None
         self.cwd = settings.cwd
         self._flagged = False

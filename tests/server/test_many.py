@@ -66,7 +66,10 @@ def test_a_message_that_is_none_is_answered_as_such_and_the_socket_stays(server:
         async with aiohttp.ClientSession() as session, session.ws_connect(server.url + "/steps") as socket:
             await socket.send_str("{]")
             await socket.send_str('{"episode_id": "nosuch", "step_id": "1", "action": "ls"}')
-            return [json.loads((await socket.receive()).data) for _ in range(2)]
+            lines: list[str] = []
+            while len(lines) < 2:
+                lines += (await socket.receive()).data.splitlines()
+            return [json.loads(line) for line in lines]
 
     unreadable, missing = asyncio.run(run())
     assert unreadable["problem"]["status"] == 422 and unreadable["episode_id"] is None
