@@ -1,4 +1,7 @@
-"""The shipped tasks: real, whole, fair to a second correct fix, and not fooled by a plausible wrong one."""
+"""The shipped tasks: real, whole, and not fooled by a plausible wrong fix.
+
+That correct fixes are rewarded is shown in `tests/adversarial/test_rewards_honest.py`.
+"""
 
 from __future__ import annotations
 
@@ -42,19 +45,6 @@ def test_the_instruction_gives_away_neither_tests_nor_solution(task: str) -> Non
     found = resolve(task)
     assert "test_" not in found.instruction and "/tests/" not in found.instruction.replace("/repo/tests", "")
     assert found.solution is not None and not found.solution.startswith("#!")
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_the_gold_solution_is_rewarded(task: str) -> None:
-    solution = resolve(task).solution
-    assert solution is not None
-    assert verdict(task, solution)[:2] == ("resolved", 1.0)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_another_correct_fix_is_rewarded(task: str) -> None:
-    outcome, reward, reason = verdict(task, (HERE / "second_fixes" / f"{task}.sh").read_text())
-    assert (outcome, reward) == ("resolved", 1.0), reason
 
 
 @pytest.mark.parametrize("task", TASKS)
