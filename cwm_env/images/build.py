@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cwm_env.errors import DiskFull, ImageError, SandboxError
+from cwm_env.images.disk import says_full
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.run import run
 from cwm_env.types import Image, Limits
@@ -81,7 +82,6 @@ GITCONFIG = """\
 _LIMITS = Limits(memory=8 << 30, processes=4096, disk=8 << 30)
 _SECONDS = 1800.0
 _LINES = 25
-_NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
 
 class Builder:
@@ -110,7 +110,7 @@ class Builder:
             raise ImageError(f"{what} did not end within {_SECONDS:.0f} seconds") from None
         if done.exit_code:
             tail = "\n".join(done.stdout.decode("utf-8", "replace").strip().splitlines()[-_LINES:])
-            if any(words in tail for words in _NO_SPACE):
+            if says_full(tail):
                 raise DiskFull(f"no space is left where images are kept: {what} ended with:\n{tail}")
             raise ImageError(f"{what} failed with exit code {done.exit_code}; the last that it printed:\n{tail}")
 

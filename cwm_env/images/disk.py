@@ -9,6 +9,13 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+
+
+def says_full(text: str) -> bool:
+    """Whether a program's own words tell that it found no space; programs have no exit code for that."""
+    return any(words in text for words in _NO_SPACE)
+
 
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> Iterator[None]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cwm_env.errors import ImageError
-from cwm_env.images.disk import locked
+from cwm_env.errors import DiskFull, ImageError
+from cwm_env.images.disk import locked, says_full
 from cwm_env.images.recipe import Source, canonical
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def _run_pip(tag: PythonTag, requirements: Sequence[str], directory: Path) -> No
     )
     if done.returncode:
         tail = "\n".join(done.stdout.strip().splitlines()[-_PIP_LINES:])
+        if says_full(tail):
+            raise DiskFull("no space is left where images are kept, or in the directory for temporary files")
         raise ImageError(f"pip could not download the Python packages: {_REMEDY}. It said:\n{tail}")
 
 
