@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,9 @@ def wait_until(condition: object, seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def cgroups() -> set[str]:
-    return {str(path) for path in Path("/sys/fs/cgroup").glob("**/*cwm*") if path.is_dir()}
+def cgroups_of(leases: Iterable[str]) -> list[Path]:
+    """Control groups of sandboxes that belong to these leases."""
+    return [group for lease in leases for group in Path("/sys/fs/cgroup").glob(f"**/cwm-{lease}-*")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -105,15 +107,23 @@ def test_an_interrupted_run_leaves_no_process_mount_or_cgroup(
 ) -> None:
     mark = f"86{os.getpid()}{int(number)}"
     (tmp_path / "slow.sh").write_text(f"setsid sleep {mark} & sleep {mark}")
-    mounts, groups = Path("/proc/mounts").read_text(), cgroups()
+    (tmp_path / "run").mkdir()
+    leases = tmp_path / "run" / "cwm-env" / "leases"
+    mounts = Path("/proc/mounts").read_text()
     command = [*COMMAND, "run", *[str(small_task)] * 3, "--policy", "slow.sh", "--parallel", "2", "--json"]
-    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(processes_with(mark)) >= 4)
-    running.send_signal(number)
-    out, err = running.communicate(timeout=30)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        wait_until(lambda: len(processes_with(mark)) >= 4)
+        held = [lease.name for lease in leases.iterdir()]
+        running.send_signal(number)
+        out, err = running.communicate(timeout=30)
     assert running.returncode == 130 and err.strip().endswith("cwm-env: interrupted")
     assert out == "" and "Traceback" not in err
     wait_until(lambda: not processes_with(mark))
-    wait_until(lambda: Path("/proc/mounts").read_text() == mounts and cgroups() <= groups)
+    wait_until(lambda: not cgroups_of(held))
+    assert held and not list(leases.iterdir())
+    assert Path("/proc/mounts").read_text() == mounts
     recorded = list(TrajectoryStore(tmp_path / "trajectories.jsonl"))
     assert [(t.failure, t.reward) for t in recorded] == [("interrupted", None)] * 2
