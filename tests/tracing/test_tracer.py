@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,23 @@ from cwm_env.tracing.tracer import one_file
 from tests.tracing.programs import program
 
 CHECK = Path(__file__).with_name("check.py")
-PYTHONS = [sys.executable]
-for version in ("3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"):
-    if f"python{version}" != Path(sys.executable).name and (found := shutil.which(f"python{version}")):
-        PYTHONS.append(found)
-PYTHONS += [name for name in os.environ.get("CWM_ENV_TEST_PYTHONS", "").split(os.pathsep) if name]
+VERSIONS = ("3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
+
+
+def interpreters() -> Iterator[str]:
+    """Ours, and one of each other version that pyenv or uv has installed, or that is on ``PATH``."""
+    yield sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    uv = Path.home() / ".local" / "share" / "uv" / "python"
+    for version in VERSIONS:
+        if version != f"{sys.version_info.major}.{sys.version_info.minor}":
+            installed = [*pyenv.glob(f"{version}.*/bin/python"), *uv.glob(f"cpython-{version}.*/bin/python")]
+            found = str(installed[0]) if installed else shutil.which(f"python{version}")
+            if found:
+                yield found
+
+
+PYTHONS = list(interpreters())
 
 
 def compare(python: str, engine: str, seeds: range) -> int:
@@ -204,6 +217,7 @@ def f():
 def test_threads_have_traces_of_their_own() -> None:
     source = """
 import threading
+from collections.abc import Iterator
 def work(n, out):
     for i in range(n):
         out.append(i)
