@@ -98,7 +98,8 @@ def wait_until(condition: object, seconds: float = 30.0) -> None:
 
 def cgroups_of(leases: Iterable[str]) -> list[Path]:
     """Control groups of sandboxes that belong to these leases."""
-    return [group for lease in leases for group in Path("/sys/fs/cgroup").glob(f"**/cwm-{lease}-*")]
+    groups = [Path(top, name) for top, below, _ in os.walk("/sys/fs/cgroup") for name in below]
+    return [group for group in groups if group.name.startswith(tuple(f"cwm-{lease}-" for lease in leases))]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

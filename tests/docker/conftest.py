@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def engine() -> Iterator[str]:
     """The engine's address, which everything in these tests finds by itself."""
     with pytest.MonkeyPatch.context() as patch:
@@ -37,20 +37,20 @@ def engine() -> Iterator[str]:
         yield ENGINE or ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def registry() -> str:
     """The registry's address."""
     assert REGISTRY
     return REGISTRY
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """A small image of the machine's own programs."""
     return make_small_image(tmp_path_factory.mktemp("small") / "layer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def docker_backend() -> Iterator[DockerBackend]:
     """The engine's default runtime."""
     made = DockerBackend()
@@ -66,7 +66,7 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def store() -> ImageStore:
     """Images that take long to build, kept between runs."""
     return ImageStore(cache_dir() / "tests-docker")

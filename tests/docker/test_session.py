@@ -46,7 +46,7 @@ class Boxes:
             run(self._shared, ["sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*"], timeout=20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def debian(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """A Debian with Python, procps, less and git."""
     directory = tmp_path_factory.mktemp("debian")

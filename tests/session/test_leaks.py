@@ -38,11 +38,11 @@ def test_steps_and_restarts_leave_nothing_behind(open_session: Callable[..., Dri
 
     work(500, 20)  # what is made once is made now
     gc.collect()
-    before, memory = _held(bash), _resident()
+    before, memory, threads = _held(bash), _resident(), threading.active_count()
     work(10_000, 500)
     gc.collect()
     assert _held(bash) == before
-    assert threading.active_count() <= _MOST_THREADS
+    assert threading.active_count() <= max(threads, _MOST_THREADS)
     assert _resident() - memory < 8 << 20
 
 
