@@ -15,7 +15,7 @@ from cwm_env.types import Image, Limits
 from tests.docker.debian import on_debian
 from tests.envs.small import write_task
 from tests.session.cases import CASES, Case
-from tests.session.conftest import ENV
+from tests.session.conftest import ENV, AsyncDriver, end
 
 _LEAVE_DAMAGE = 20
 """From this row on, cases get a sandbox of their own."""
@@ -64,9 +64,10 @@ def box(request: pytest.FixtureRequest, boxes: Boxes) -> Iterator[Sandbox]:
     boxes.give_back()
 
 
+@pytest.mark.parametrize("driver", [BashSession, AsyncDriver], ids=["blocking", "asyncio"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_after(case: Case, box: Sandbox) -> None:
-    session = BashSession(box, env=ENV, command_timeout=20)
+def test_after(case: Case, driver: type[BashSession] | type[AsyncDriver], box: Sandbox) -> None:
+    session = driver(box, env=ENV, command_timeout=20)
     try:
         for command in case.before:
             assert not session.run(command).shell_restarted
@@ -74,4 +75,4 @@ def test_after(case: Case, box: Sandbox) -> None:
             result = session.run(command, timeout=case.timeout if index == 0 else None)
             assert not (wrong := expect.wrong(result)), f"after {command[:200]!r}: {wrong}"
     finally:
-        session.close()
+        end(session)
