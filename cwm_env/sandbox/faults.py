@@ -98,8 +98,9 @@ class FaultyBackend:
 
     def _without_descriptors(self, image: Image, limits: Limits, upper: Path | None) -> NamespaceSandbox:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        used = len(list(Path("/proc/self/fd").iterdir()))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used - 1, before[1]))
+        lowest_free = os.dup(0)  # the limit is on numbers, not on a count: a hole below it would still be given out
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
         try:
             return self._inner.create(image, limits, upper=upper)
         finally:

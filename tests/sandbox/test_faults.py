@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import get_args
 
@@ -41,6 +42,21 @@ def test_a_fault_is_an_error_with_a_name_or_is_mended(inner: NamespacesBackend, 
     after = inner.create(image, Limits())
     assert said(shell(after, "echo whole")) == "whole"
     after.close()
+
+
+def test_descriptors_run_out_for_a_process_that_has_closed_some_in_between(
+    inner: NamespacesBackend, image: Image
+) -> None:
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+    for descriptor in opened[:15]:
+        os.close(descriptor)
+    faulty = FaultyBackend(inner, seed=1, rates={"descriptors": 1.0})
+    try:
+        with pytest.raises(SandboxError):
+            faulty.create(image, Limits())
+    finally:
+        for descriptor in opened[15:]:
+            os.close(descriptor)
 
 
 def test_the_same_seed_gives_the_same_faults(inner: NamespacesBackend, image: Image) -> None:
