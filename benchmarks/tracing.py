@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cwm_env.paths import cache_dir
 from cwm_env.tracing import Place
-from cwm_env.tracing.repository import Cut, collect, trace_tests
+from cwm_env.tracing.datasets.repository import Cut, collect, trace_tests
 
 PEERS = ("PySnooper==1.2.3", "snoop==0.6.1", "hunter==3.9.0")
 RUN = Path(__file__).with_name("tracing_run.py")

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from cwm_env.tracing import Place, Trace, TraceLimits
+from cwm_env.tracing.datasets.repository import Cut, collect, trace_tests
 from cwm_env.tracing.errors import TraceError
 from cwm_env.tracing.format import Frame, Resolver
 from cwm_env.tracing.rawlog import LogReader, RawTrace
-from cwm_env.tracing.repository import Cut, collect, trace_tests
 from cwm_env.tracing.stream import feed
 from cwm_env.tracing.tracer import one_file
 

@@ -1,4 +1,4 @@
-"""Puts ``Bash-v0`` and ``Remote-v0`` into Gymnasium's registry, without importing Gymnasium for who does not use it.
+"""Puts this package's environments into Gymnasium's registry, without importing Gymnasium for who does not use it.
 
 ``gymnasium.make("cwm_env:Bash-v0")`` imports ``cwm_env`` and then expects the id to be there. If Gymnasium is loaded
 by then it is told at once; if ``cwm_env`` came first, Gymnasium is told as soon as somebody imports it.
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-_ENTRY_POINTS = {"Bash-v0": "cwm_env.envs.bash:BashEnv", "Remote-v0": "cwm_env.client.remote:RemoteEnv"}
+_ENTRY_POINTS = {
+    "Bash-v0": "cwm_env.envs.bash:BashEnv",
+    "Remote-v0": "cwm_env.client.remote:RemoteEnv",
+    "Debugger-v0": "cwm_env.envs.debugger:DebuggerEnv",
+}
+_DETERMINISTIC = ("Debugger-v0",)
 
 
 def register_when_imported() -> None:
@@ -32,7 +37,7 @@ def _register() -> None:
 
     for name, entry_point in _ENTRY_POINTS.items():
         if name not in registry:
-            register(id=name, entry_point=entry_point, nondeterministic=True)
+            register(id=name, entry_point=entry_point, nondeterministic=name not in _DETERMINISTIC)
 
 
 class _Finder:

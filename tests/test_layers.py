@@ -32,7 +32,7 @@ ONLY_IN = {
     "swebench": ("grading", "tasks"),
     "openai": ("policies/chat.py",),
     "click": ("cli",),
-    "rich": ("cli", "tracing/screen.py"),
+    "rich": ("cli", "tracing/stepping/screen.py"),
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

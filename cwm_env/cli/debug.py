@@ -10,9 +10,9 @@ import click
 from cwm_env.errors import InputError
 from cwm_env.tracing import Place, Trace, TraceLimits, trace, trace_program
 from cwm_env.tracing.context import mark, with_main
-from cwm_env.tracing.endpoint import Endpoint
-from cwm_env.tracing.plain import Session
-from cwm_env.tracing.prediction import predict_trace
+from cwm_env.tracing.judging.endpoint import Endpoint
+from cwm_env.tracing.judging.prediction import predict_trace
+from cwm_env.tracing.stepping.plain import Session
 
 
 @click.command()
@@ -60,7 +60,7 @@ def debug(
         for line in Session(first, other).run(sys.stdin):
             click.echo(line)
     else:
-        from cwm_env.tracing.screen import DebuggerApp
+        from cwm_env.tracing.stepping.screen import DebuggerApp
 
         DebuggerApp(first, other).run()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
@@ -14,14 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cwm_env.cli.output import console, errors, print_json
-from cwm_env.tracing import Place, Trace, TraceLimits, evaluation, rewriting
+from cwm_env.tracing import Place, Trace, TraceLimits
 from cwm_env.tracing import trace as record_call
-from cwm_env.tracing.baselines import Constant, Oracle
-from cwm_env.tracing.dataset import Summary, read
-from cwm_env.tracing.endpoint import Endpoint, Model
+from cwm_env.tracing.datasets.dataset import Summary, read
+from cwm_env.tracing.datasets.producing import Unit, function_unit, produce, program_unit, tests_unit
+from cwm_env.tracing.datasets.repository import Cut, collect
+from cwm_env.tracing.datasets.rewriting import rewrite_all
 from cwm_env.tracing.halting_programs import generate
-from cwm_env.tracing.producing import Unit, function_unit, produce, program_unit, tests_unit
-from cwm_env.tracing.repository import Cut, collect
+from cwm_env.tracing.judging.baselines import Constant, Oracle
+from cwm_env.tracing.judging.endpoint import Endpoint, Model
+from cwm_env.tracing.judging.evaluation import MEASURES
+from cwm_env.tracing.judging.evaluation import evaluate as score
 
 
 @click.group()
@@ -153,8 +155,8 @@ def _produce(units: Iterable[Unit], common: dict[str, Any]) -> None:
             progress=advance,
         )
     table = Table("what", "number", title=str(common["out"].name))
-    for name in ("units", "records", "events", "tokens", "bytes"):
-        table.add_row(name, f"{getattr(summary, name):,}")
+    for name in ("units", "records", "events", "tokens_estimate", "bytes"):
+        table.add_row(name.replace("_", ", "), f"{getattr(summary, name):,}")
     for reason, number in sorted(summary.refused.items(), key=lambda pair: -pair[1]):
         table.add_row(f"refused: {reason}", f"{number:,}")
     console.print(table)
@@ -194,13 +196,13 @@ def evaluate(
     models: list[Model] = [Oracle(traces, programs), Constant()]
     if model:
         models.insert(0, Endpoint(url, model, key))
-    scores = [evaluation.evaluate(m, traces, programs=programs, run=run, frames=frames, seed=seed) for m in models]
+    scores = [score(m, traces, programs=programs, run=run, frames=frames, seed=seed) for m in models]
     if as_json:
         print_json({s.model: {n: [r.right, r.of] for n, r in s.rates.items()} for s in scores})
         return
-    table = Table("model", *evaluation.MEASURES)
-    for score in scores:
-        table.add_row(score.model, *map(str, score.rates.values()))
+    table = Table("model", *MEASURES)
+    for found in scores:
+        table.add_row(found.model, *map(str, found.rates.values()))
     console.print(table)
 
 
@@ -209,21 +211,26 @@ def evaluate(
 @click.option("--model", required=True, help="Name of the model.")
 @click.option("--url", default="http://127.0.0.1:8000/v1", show_default=True, help="Its OpenAI-compatible endpoint.")
 @click.option("--key", envvar="OPENAI_API_KEY", default="none", help="Its key.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.jsonl.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="FILE.jsonl; taken up again where it was stopped.",
+)
+@click.option("--parallel", default=8, show_default=True, type=click.IntRange(1), help="Requests at once.")
 @click.option("--limit", default=1_000_000, show_default=True, type=click.IntRange(1), help="Traces to tell.")
-def rewrite(data: Path, model: str, url: str, key: str, out: Path, limit: int) -> None:
+def rewrite(data: Path, model: str, url: str, key: str, out: Path, parallel: int, limit: int) -> None:
     """Have a model tell the traces of DATA in plain words; tellings with another final value are dropped."""
-    refused: dict[str, int] = {}
-    kept = 0
-    with out.open("a") as file:
-        for record in islice(read(data), limit):
-            found = rewriting.rewrite(Trace.from_cwm(record.text), Endpoint(url, model, key))
-            if found.refused:
-                refused[found.refused] = refused.get(found.refused, 0) + 1
-            else:
-                kept += 1
-                file.write(json.dumps({"id": record.id, "text": found.text}) + "\n")
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task("telling", total=None)
+
+        def advance(counts: dict[str, int]) -> None:
+            bar.update(task, completed=sum(counts.values()), description=f"{counts['kept']} kept")
+
+        records = islice(read(data), limit)
+        counts = rewrite_all(records, Endpoint(url, model, key), out, parallel=parallel, progress=advance)
     table = Table("what", "number", title=out.name)
-    for name, number in {"kept": kept, **{f"refused: {reason}": n for reason, n in refused.items()}}.items():
-        table.add_row(name, f"{number:,}")
+    for name, number in counts.items():
+        table.add_row(name if name == "kept" else f"refused: {name}", f"{number:,}")
     console.print(table)

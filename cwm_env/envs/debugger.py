@@ -9,8 +9,8 @@ import gymnasium
 from cwm_env.envs.spaces import AnyText
 from cwm_env.errors import InputError
 from cwm_env.tracing import Trace
-from cwm_env.tracing.debugger import ACTIONS, Debugger
 from cwm_env.tracing.format import Frame, write_frame
+from cwm_env.tracing.stepping.debugger import ACTIONS, Debugger
 
 STEPS = (*ACTIONS, "breakpoint")
 """Action number to its name. ``breakpoint`` sets or removes one at the current line."""

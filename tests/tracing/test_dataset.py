@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import pytest
 from click.testing import CliRunner
 
 from cwm_env.cli.trace import trace as command
 from cwm_env.errors import InputError
 from cwm_env.tracing import Place, Trace, TraceError, trace
-from cwm_env.tracing.dataset import DataSet, count_tokens, make_record, read
-from cwm_env.tracing.duplicates import NearDuplicates
-from cwm_env.tracing.inputs import calls_in, find_calls
-from cwm_env.tracing.producing import Unit, function_unit, produce
+from cwm_env.tracing.datasets.dataset import DataSet, estimate_tokens, make_record, read
+from cwm_env.tracing.datasets.duplicates import NearDuplicates
+from cwm_env.tracing.datasets.inputs import calls_in, find_calls
+from cwm_env.tracing.datasets.producing import Unit, function_unit, produce
 from tests.tracing.programs import program
 
 TYPED = "def f(a: int, b: list[str], *, c: dict[str, bool] | None = None) -> int:\n    return a + len(b)\n"
@@ -40,7 +41,7 @@ def test_a_data_set_comes_back_as_it_was_written(name: str, tmp_path: Path) -> N
     for i, record in enumerate(records):
         made = Trace.from_cwm(record.text)
         assert record.unit == f"u{i}" and len(made.frames) == record.events and made.to_cwm() == record.text
-        assert record.tokens == count_tokens(record.text) > record.events * 3
+        assert record.tokens_estimate == estimate_tokens(record.text) > record.events * 3
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -57,6 +58,24 @@ def test_a_stopped_run_is_taken_up_again(name: str, tmp_path: Path) -> None:
     summary = produce(units, out, parallel=1, similarity=None)
     assert ran == ["u0", "u1", "u2", "u3", "u4"]
     assert summary.records == 5 and [record.unit for record in read(out)] == ran
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.zst", "out.parquet"])
+def test_a_finished_data_set_is_never_written_over(name: str, tmp_path: Path) -> None:
+    produce([unit("a", 1)], tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(TraceError, match="finished already"):
+        produce([unit("b", 2)], tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_parquet_is_written_in_groups_that_fit_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cwm_env.tracing.datasets.dataset._GROUP_CHARACTERS", 1)
+    out = tmp_path / "o.parquet"
+    produce([unit(f"u{i}", i) for i in range(4)], out, similarity=None)
+    with parquet.ParquetFile(out) as file:
+        assert file.num_row_groups == 4
+    assert [record.unit for record in read(out)] == ["u0", "u1", "u2", "u3"]
 
 
 def test_equal_and_similar_traces_are_dropped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from cwm_env.envs.debugger import STEPS, DebuggerEnv
 from cwm_env.errors import InputError
 from cwm_env.tracing import FormatError, Trace, trace
-from cwm_env.tracing.debugger import ACTIONS, Debugger, first_divergence
-from cwm_env.tracing.dialect import POLICIES, Action, Session, random_walk, walk
+from cwm_env.tracing.stepping.debugger import ACTIONS, Debugger, first_divergence
+from cwm_env.tracing.stepping.dialect import POLICIES, Action, Session, random_walk, walk
 from tests.tracing.programs import program
 
 SOURCE = """
@@ -157,6 +158,15 @@ def test_the_environment_keeps_gymnasiums_contract(made: Trace) -> None:
     assert info["position"] == info["frames"] - 1
     with pytest.raises(InputError, match="reset"):
         env.step(0)
+
+
+def test_gymnasium_makes_it_by_its_id(made: Trace) -> None:
+    env = gymnasium.make("cwm_env:Debugger-v0", trace=made, turns=20, render_mode="ansi", disable_env_checker=True)
+    assert isinstance(env.unwrapped, DebuggerEnv)
+    check_env(env.unwrapped, skip_render_check=True)
+    env.reset(seed=1)
+    assert env.step(STEPS.index("into"))[0].startswith("<|line_sep|>")
+    env.close()
 
 
 def test_an_episode_out_of_turns_is_truncated(made: Trace) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from cwm_env.errors import PolicyError
 from cwm_env.tracing import Trace, trace
-from cwm_env.tracing.baselines import Constant, Oracle
-from cwm_env.tracing.endpoint import Endpoint
-from cwm_env.tracing.evaluation import MEASURES, Scores, evaluate, split_call
+from cwm_env.tracing.datasets.rewriting import rewrite, show
 from cwm_env.tracing.halting_programs import generate
-from cwm_env.tracing.prediction import predict_trace
-from cwm_env.tracing.rewriting import rewrite, show
+from cwm_env.tracing.judging.baselines import Constant, Oracle
+from cwm_env.tracing.judging.endpoint import Endpoint
+from cwm_env.tracing.judging.evaluation import MEASURES, Scores, evaluate, split_call
+from cwm_env.tracing.judging.prediction import predict_trace
 from tests.tracing.serving import serving
 
 SOURCES = [

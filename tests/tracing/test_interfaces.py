@@ -12,8 +12,8 @@ from textual.widgets import DataTable, Static
 
 from cwm_env.cli.debug import debug
 from cwm_env.tracing import Place, Trace, trace
-from cwm_env.tracing.plain import HELP, Session
-from cwm_env.tracing.screen import DebuggerApp
+from cwm_env.tracing.stepping.plain import HELP, Session
+from cwm_env.tracing.stepping.screen import DebuggerApp
 from tests.tracing.serving import serving
 
 SOURCE = "def f(a, b):\n    c = a + b\n    d = c * 2\n    return d\n"

@@ -12,7 +12,7 @@ import pytest
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.tracing import Place
 from cwm_env.tracing.context import MARKER
-from cwm_env.tracing.repository import Cut, Episode, collect, trace_tests
+from cwm_env.tracing.datasets.repository import Cut, Episode, collect, trace_tests
 from tests.conftest import make_image
 
 LIBRARY = '''\

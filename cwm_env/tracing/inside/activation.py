@@ -13,6 +13,8 @@ from cwm_env.tracing.inside.values import ATOMS, Renderer
 
 _NOTHING = object()  # is never a value, so that a variable that is looked up by identity always has "changed"
 _SMALL = 1 << 60
+_PLAIN = frozenset([bool, float, type(None)])
+"""Types whose every value is short, and a JSON string between two quotes."""
 _UNCHANGED = '".."'
 
 
@@ -26,14 +28,15 @@ class Activation:
     """What the frames of one activation have shown so far."""
 
     __slots__ = (
-        "around", "code", "dots", "frame", "heads", "kept", "keys", "last", "loses_names", "moved", "renderer", "texts",
-        "unchanged",
+        "around", "code", "dots", "frame", "heads", "kept", "keys", "last", "loses_names", "moved", "renderer", "short",
+        "texts", "unchanged",
     )  # fmt: skip
 
     def __init__(self, code: Any, renderer: Renderer, frame: Any = None) -> None:
         """Begin an activation of a registered code object; ``frame`` is only for the recorder to compare with."""
         self.code, self.renderer, self.frame = code, renderer, frame
         self.loses_names = code.loses_names
+        self.short = renderer.chars // 10  # characters of a string whose repr, all escapes, is never cut
         self.keys: List[str] = []
         self.around: List[Optional[Tuple[str, str]]] = []
         self.unchanged = "{}"
@@ -67,14 +70,22 @@ class Activation:
                     continue
                 if kind in ATOMS:
                     self.kept[i] = None
-            if kind is int and -_SMALL < value < _SMALL:  # what changes most often, without a call
+            # What changes most often, without a call.
+            if (kind is int and -_SMALL < value < _SMALL) or kind in _PLAIN:
+                text = f'"{value!r}"'
+            elif kind is str and len(value) <= self.short:
+                text = encode_basestring_ascii(repr(value))
+                if "<|" in text:
+                    text = quote(repr(value))
+            elif self._changed(i, value):
+                text = ""
+            else:
+                continue
+            if text:
                 last[i] = value
-                text = f'"{value}"'
                 if text == texts[i]:
                     continue
                 texts[i] = text
-            elif not self._changed(i, value):
-                continue
             if first < 0:
                 first = i
                 continue

@@ -4,7 +4,8 @@ Compared is by identity, in C: the atoms of a container are kept, never the cont
 change or that a weak reference could watch.
 """
 
-from itertools import chain, compress
+from bisect import bisect_right
+from itertools import accumulate, chain, compress
 from operator import is_, is_not
 from typing import Any, List, Optional
 
@@ -84,8 +85,23 @@ class Rows:
         if sum(self.sizes) > 20 * self.renderer.items:
             return False
         self.flat = list(chain.from_iterable(value))
-        self.full = self.renderer.text(value)
-        return ATOMS.issuperset(map(type, self.flat))
+        if not ATOMS.issuperset(map(type, self.flat)):
+            return False
+        self.parts = list(map(self._part, value))
+        self._join(value)
+        return True
+
+    def _part(self, row: Any) -> str:
+        return self.renderer.render(row, self.renderer.depth - 1)
+
+    def _join(self, value: Any) -> None:
+        inner = ", ".join(self.parts)
+        if type(value) is list:
+            self.full = "[{}]".format(inner)
+        else:
+            self.full = "({},)".format(inner) if len(self.parts) == 1 else "({})".format(inner)
+        if len(self.full) > self.renderer.chars or self.renderer.depth < 1:
+            self.full = self.renderer.text(value)
 
     def same(self, value: Any) -> bool:
         """Whether every row is of the same kind and size, and holds the same atoms by identity."""
@@ -95,7 +111,21 @@ class Rows:
 
     def update(self, value: Any) -> Optional[str]:
         """Take over what changed and return the text; None if it is no longer of this kind."""
-        return self.full if len(value) <= self.renderer.items and self.take(value) else None
+        if len(value) > self.renderer.items:
+            return None
+        kinds, sizes = list(map(type, value)), list(map(len, value)) if _ROWS.issuperset(map(type, value)) else []
+        if kinds != self.kinds or sizes != self.sizes:
+            return self.full if self.take(value) else None
+        flat = list(chain.from_iterable(value))
+        places = list(compress(range(len(flat)), map(is_not, flat, self.flat)))
+        if not ATOMS.issuperset([type(flat[i]) for i in places]):
+            return None
+        self.flat = flat
+        ends = list(accumulate(sizes))
+        for i in {bisect_right(ends, place) for place in places}:
+            self.parts[i] = self._part(value[i])
+        self._join(value)
+        return self.full
 
     def text(self) -> str:
         """The container as text."""

@@ -139,8 +139,7 @@ class _Plugin:
     def pytest_runtest_logfinish(self, nodeid: str, location: Any) -> None:
         """Called by pytest after a test's teardown."""
         thread = self._recorder.thread()
-        if thread.open:
-            thread.end("lost")
+        thread.lose()
         thread.flush()
 
     def pytest_collectreport(self, report: Any) -> None:

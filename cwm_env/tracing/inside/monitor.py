@@ -10,6 +10,7 @@ from typing import Any, Dict
 from cwm_env.tracing.inside.recorder import FLUSH, Recorder, variables
 
 _getframe = sys._getframe
+_ONLY_OURS = 3  # references to a frame's dict of variables: the frame's, a variable's here, and an argument's
 
 
 class Monitor:
@@ -20,6 +21,8 @@ class Monitor:
         self._monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._tool = -1
         self._lines: Dict[int, Any] = {}
+        if sys.version_info < (3, 13):
+            recorder.forget = _empty
 
     def start(self) -> None:
         """Begin, in every thread. Idempotent.
@@ -137,7 +140,7 @@ class Monitor:
 
         from _thread import get_ident
 
-        def line(code: Any, number: int) -> Any:
+        def line(what: Any, number: int) -> Any:
             """A line is about to run."""
             if not recorder.on:
                 return forget
@@ -147,9 +150,9 @@ class Monitor:
                 if not stack or stack[-1].frame is not frame:
                     return None
                 activation = stack[-1]
-                found = variables(frame, activation.code) if activation.code.plain else frame.f_locals
-                buffer = thread.buffer
-                buffer.append(f"l{number}\t{activation.line(found)}\n")
+                buffer, code = thread.buffer, activation.code
+                shown = activation.line(variables(frame, code) if code.plain else frame.f_locals)
+                buffer.append(f"l{number}\t{shown}\n")
                 if len(buffer) >= FLUSH:
                     thread.flush()
             except Exception:
@@ -177,6 +180,13 @@ class Monitor:
         except Exception:
             self._recorder.fail()
         return None
+
+
+def _empty(thread: Any, frame: Any) -> None:
+    """Let go of the variables that a frame's ``f_locals`` holds, unless the program keeps that dict itself."""
+    held = frame.f_locals
+    if sys.getrefcount(held) <= _ONLY_OURS:
+        held.clear()
 
 
 def _line_at(lines: Any, offset: int) -> Any:

@@ -9,7 +9,7 @@ The log is lines of ASCII. Definitions come before their first use:
     c CODE<tab>LINE<tab>LOCALS                  call, in the format's own JSON
     l LINE<tab>LOCALS      r LINE<tab>VALUE      x LINE<tab>VALUE
 
-A trace is everything that one thread does in an entry's scope. Threads are numbered as they appear.
+A trace is what one thread does in an entry's scope. Threads are numbered as they appear.
 """
 
 import os
@@ -17,7 +17,7 @@ import zlib
 from _thread import allocate_lock, get_ident
 from json import dumps
 from opcode import opmap
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from cwm_env.tracing.inside.activation import Activation, quote
 from cwm_env.tracing.inside.sources import Sources
@@ -63,16 +63,14 @@ class Code:
         self.shapes: Dict[Any, Any] = {}
         """What the activations of this code share: the texts around values, by the names of the variables."""
         self.plain = not code.co_flags & 2  # a module or a class body: its names are not fast locals
-        self.loses_names = self.plain or not _RENAMING.isdisjoint(code.co_names) or _deletes(code)
+        self.loses_names = (
+            self.plain or not _RENAMING.isdisjoint(code.co_names) or not _DELETING.isdisjoint(code.co_code[::2])
+        )
         """Whether as many variables as before may be other ones."""
 
 
-_RENAMING = frozenset(("exec", "eval", "locals", "vars"))
+_RENAMING = frozenset(["exec", "eval", "locals", "vars"])
 _DELETING = frozenset(number for name, number in opmap.items() if name.startswith("DELETE_") or "AND_CLEAR" in name)
-
-
-def _deletes(code: Any) -> bool:
-    return not _DELETING.isdisjoint(code.co_code[::2])
 
 
 class Recorder:
@@ -88,7 +86,7 @@ class Recorder:
         self._limited = self._closed = self.entered = False
         self.threads: Dict[int, Thread] = {}
         self.on = True
-        self.by_settrace = False
+        self.forget: Callable[[Thread, Any], None] = lambda thread, frame: None  # of a frame that outlives its trace
         self.skipping: Set[int] = set()  # threads that are stepping over a call
         self.open = 0  # traces that go on now, of all threads
         self.events = self.bytes = 0
@@ -161,17 +159,14 @@ class Recorder:
     def fail(self) -> None:
         """Give up on this thread's trace: recording it failed, as it does at the end of the program's own stack."""
         try:
-            thread = self.thread()
-            if thread.open:
-                thread.end("lost")
+            self.thread().lose()
         except Exception:
             self.on = False
 
     def close(self) -> None:
         """End every trace and write what is left. Idempotent."""
         for thread in list(self.threads.values()):
-            if thread.open:
-                thread.end("lost")
+            thread.lose()
             thread.flush()
         self.on = False
 
@@ -193,6 +188,7 @@ class Thread:
         self._calls = self._trace = self._frames = 0
         self.open = False
         """Whether a trace goes on."""
+        self.fading: Set[int] = set()  # frames no longer recorded, whose ``f_locals`` still hold variables
 
     def admit(self, frame: Any, code: Code) -> Optional[Activation]:
         """Decide on a call of recorded code: its activation, or None where it is stepped over."""
@@ -266,8 +262,8 @@ class Thread:
     def end(self, status: str) -> None:
         """End the trace that goes on. An empty status is a trace that came to its end."""
         for activation in self.stack:
-            if self.recorder.by_settrace and activation.frame is not None:
-                activation.frame.f_trace = None  # what it still does belongs to no trace
+            if activation.frame is not None:
+                self.recorder.forget(self, activation.frame)
         del self.stack[:]
         self.skip(None)
         self.recorder.open -= 1
@@ -275,9 +271,14 @@ class Thread:
         self.buffer.append("E\t{}\n".format(status))
         self.flush()
 
+    def lose(self) -> None:
+        """End the trace that goes on, if one does, as lost."""
+        if self.open:
+            self.end("lost")
+
     def flush(self) -> None:
         """Hand what was recorded over."""
-        lines = self.buffer  # always the same list: the trace functions hold it
+        lines = self.buffer  # always this list: the trace functions hold it
         if lines:
             data = "@\t{}\n{}".format(self.number, "".join(lines)).encode()
             size = len(lines)
@@ -294,7 +295,5 @@ def variables(frame: Any, code: Code) -> Dict[str, Any]:
     """The local variables of a frame. In a module or class body, without the names that Python puts there."""
     found = frame.f_locals
     if code.plain:
-        return {
-            k: v for k, v in found.items() if type(k) is str and not (k[:2] == "__" and k[-2:] == "__") and k != ".."
-        }
+        return {k: v for k, v in found.items() if type(k) is str and k != ".." and not (k[:2] == "__" == k[-2:])}
     return found  # type: ignore[no-any-return]

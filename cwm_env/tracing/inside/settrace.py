@@ -9,6 +9,7 @@ from cwm_env.tracing.inside.activation import Activation
 from cwm_env.tracing.inside.recorder import FLUSH, Recorder, Thread, variables
 
 _settrace = sys.settrace
+_SNAPSHOTS = sys.version_info < (3, 13)
 _Trace = Callable[[Any, str, Any], Any]
 
 
@@ -18,7 +19,7 @@ class SetTrace:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._codes = recorder._codes
-        recorder.by_settrace = True
+        recorder.forget = _fade
 
     def start(self) -> None:
         """Begin. The program must not call ``sys.settrace`` itself; where it does, the trace ends there as lost."""
@@ -40,7 +41,9 @@ class SetTrace:
             if recorder.skipping and get_ident() in recorder.skipping:
                 return None  # and most of the rest
         if not recorder.on:
-            _settrace(None)
+            found = recorder.threads.get(get_ident())
+            if found is None or not found.fading:
+                _settrace(None)
             return None
         try:
             code = recorder.code(frame.f_code)
@@ -57,6 +60,29 @@ class SetTrace:
         except Exception:
             recorder.fail()
         return None
+
+
+def _fade(thread: Thread, frame: Any) -> None:
+    """Stop recording a frame that goes on running.
+
+    Up to Python 3.12 its ``f_locals`` is a dict that holds every variable as of the last event. It is brought up to
+    date at each event until the frame is left, or an object that the program lets go of would live on in it.
+    """
+    if not _SNAPSHOTS:
+        frame.f_trace = None
+        return
+
+    def trace(frame: Any, event: str, arg: Any) -> _Trace:
+        if event == "return":
+            thread.fading.discard(id(frame))
+            if not thread.fading and not thread.recorder.on:
+                _settrace(None)
+        else:
+            frame.f_locals  # noqa: B018 - reading it is what brings it up to date
+        return trace
+
+    thread.fading.add(id(frame))
+    frame.f_trace = trace
 
 
 def _skip(thread: Thread) -> _Trace:
@@ -81,16 +107,15 @@ def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace
                 append(f"l{frame.f_lineno}\t{show(variables(frame, code) if plain else frame.f_locals)}\n")
                 if len(buffer) >= limit:
                     thread.flush()
-                    if not recorder.on:
-                        _settrace(None)
                     if not thread.open:
-                        return None
+                        return None  # the frame keeps the function that ``_fade`` gave it
             elif event == "return":
                 thread.returned(activation, frame, arg)
             elif event == "exception":
                 thread.raised(frame, arg[1])
         except Exception:
             recorder.fail()
+            return None
         return trace
 
     return trace

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import ast
+import json
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cwm_env.tracing.context import MARKER
-from cwm_env.tracing.endpoint import Endpoint
+from cwm_env.tracing.datasets.dataset import Record
+from cwm_env.tracing.datasets.journal import Journal
+from cwm_env.tracing.datasets.parallel import in_order
+from cwm_env.tracing.judging.endpoint import Endpoint
+from cwm_env.tracing.judging.evaluation import same_value
 from cwm_env.tracing.traces import Trace
 
 _TASK = """\
@@ -62,14 +68,40 @@ def show(trace: Trace) -> str:
     return "\n".join(lines)
 
 
-def same_value(found: str | None, truth: str | None) -> bool:
-    """Equal as text, or as literals: how CRUXEval compares."""
-    if found is None or truth is None:
-        return False
-    if found == truth:
-        return True
-    try:
-        ours, theirs = ast.literal_eval(found), ast.literal_eval(truth)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return False
-    return type(ours) is type(theirs) and bool(ours == theirs)
+def rewrite_all(
+    records: Iterable[Record],
+    model: Endpoint,
+    path: Path,
+    *,
+    parallel: int = 8,
+    progress: Callable[[dict[str, int]], None] | None = None,
+) -> dict[str, int]:
+    """Have traces told in plain words, and write each telling that is kept as a line ``{"id", "text"}``.
+
+    Args:
+        path: where to; taken up where an earlier run was stopped, so that no trace is told twice.
+        parallel: requests to the model at once.
+        progress: called with the counts after each trace.
+
+    Returns:
+        How many were ``kept``, and how many were refused for which reason.
+
+    Raises:
+        TraceError: ``path`` is finished already.
+        PolicyError: the endpoint failed; what was told so far is kept.
+    """
+    journal = Journal(path, path.with_name(path.name + ".state"))
+    told = {entry["id"] for entry in journal.entries}
+    counts = {"kept": 0}
+    for entry in journal.entries:
+        counts[entry["what"]] = counts.get(entry["what"], 0) + 1
+    left = (record for record in records if record.id not in told)
+    for record, found in in_order(lambda record: rewrite(Trace.from_cwm(record.text), model), left, parallel):
+        what = found.refused or "kept"
+        line = "" if found.refused else json.dumps({"id": record.id, "text": found.text}) + "\n"
+        journal.add(line.encode(), {"id": record.id, "what": what})
+        counts[what] = counts.get(what, 0) + 1
+        if progress is not None:
+            progress(counts)
+    journal.finish()
+    return counts

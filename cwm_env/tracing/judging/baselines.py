@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 
 from cwm_env.tracing import tokens
-from cwm_env.tracing.endpoint import Completion
-from cwm_env.tracing.evaluation import split_call
 from cwm_env.tracing.format import write_context, write_frame
 from cwm_env.tracing.halting import Labelled
-from cwm_env.tracing.prediction import input_prompt
+from cwm_env.tracing.judging.endpoint import Completion
+from cwm_env.tracing.judging.evaluation import split_call
+from cwm_env.tracing.judging.prediction import input_prompt
 from cwm_env.tracing.traces import Trace
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cwm_env.errors import InputError
-from cwm_env.tracing.dataset import DataSet, Record, Summary, make_record
-from cwm_env.tracing.duplicates import NearDuplicates
+from cwm_env.tracing.datasets.dataset import DataSet, Record, Summary, make_record
+from cwm_env.tracing.datasets.duplicates import NearDuplicates
+from cwm_env.tracing.datasets.inputs import find_calls
+from cwm_env.tracing.datasets.parallel import in_order
+from cwm_env.tracing.datasets.repository import Cut, Episode, trace_tests
 from cwm_env.tracing.errors import Refused
-from cwm_env.tracing.inputs import find_calls
 from cwm_env.tracing.recording import TraceLimits, trace, trace_program
-from cwm_env.tracing.repository import Cut, Episode, trace_tests
 from cwm_env.tracing.stream import Place
 
 Found = tuple[list[Record], dict[str, int]]
@@ -54,7 +54,8 @@ def produce(
         ids.add(record.id)
         if near is not None:
             near.seen(record.text)
-    for unit, (records, refused) in _done(units, data.done, parallel):
+    left = (unit for unit in units if unit.name not in data.done)
+    for unit, (records, refused) in in_order(lambda unit: unit.work(), left, parallel):
         kept = []
         for record in records:
             if record.id in ids or (near is not None and near.seen(record.text)):
@@ -66,27 +67,6 @@ def produce(
         if progress is not None:
             progress(unit.name, data.summary)
     return data.finish()
-
-
-def _done(units: Iterable[Unit], finished: set[str], parallel: int) -> Iterator[tuple[Unit, Found]]:
-    """The units' results, in the units' order: the same input gives the same data set."""
-    waiting: list[tuple[Unit, Future[Found]]] = []
-    with ThreadPoolExecutor(parallel) as pool:
-        try:
-            for unit in units:
-                if unit.name in finished:
-                    continue
-                waiting.append((unit, pool.submit(unit.work)))
-                while len(waiting) >= 2 * parallel:
-                    wait([waiting[0][1]], return_when=FIRST_COMPLETED)
-                    first, future = waiting.pop(0)
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.pop(0)
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
 
 
 def function_unit(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from cwm_env.errors import InputError
 from cwm_env.tracing import tokens
 from cwm_env.tracing.context import MARKER
-from cwm_env.tracing.endpoint import Model
 from cwm_env.tracing.format import Frame, Resolver, write_context, write_frame
 from cwm_env.tracing.halting import Labelled
-from cwm_env.tracing.prediction import (
+from cwm_env.tracing.judging.endpoint import Model
+from cwm_env.tracing.judging.prediction import (
     PredictedFrame,
     predict_frame,
     predict_halting,
@@ -21,7 +21,6 @@ from cwm_env.tracing.prediction import (
     predict_output,
     predict_trace,
 )
-from cwm_env.tracing.rewriting import same_value
 from cwm_env.tracing.traces import Trace
 
 Run = Callable[[str, str], Trace]
@@ -162,3 +161,16 @@ def split_call(trace: Trace) -> tuple[str, str, Frame] | None:
     if not marker or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or len(trace.frames) < 4:
         return None
     return head[0] + "\n", node.func.id, trace.frames[-2]
+
+
+def same_value(found: str | None, truth: str | None) -> bool:
+    """Equal as text, or as literals: how CRUXEval compares."""
+    if found is None or truth is None:
+        return False
+    if found == truth:
+        return True
+    try:
+        ours, theirs = ast.literal_eval(found), ast.literal_eval(truth)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return type(ours) is type(theirs) and bool(ours == theirs)

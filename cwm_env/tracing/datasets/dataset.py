@@ -1,8 +1,4 @@
-"""Traces on disk: JSON lines compressed by zstd, or parquet; written unit by unit, so that a stop loses one unit.
-
-Beside ``FILE`` lies ``FILE.state`` while it is made: one line for each finished unit of work, with the size that the
-file then had. What comes after the last of them is cut off when the work goes on.
-"""
+"""Traces on disk: JSON lines compressed by zstd, or parquet; written unit by unit, so that a stop loses one unit."""
 
 from __future__ import annotations
 
@@ -14,10 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cwm_env.tracing.datasets.journal import Journal
 from cwm_env.tracing.errors import TraceError
 from cwm_env.tracing.tokens import split
 from cwm_env.tracing.traces import Trace
 
+_GROUP_ROWS, _GROUP_CHARACTERS = 256, 32 << 20
+"""What one row group of parquet holds at the most: it is built in memory."""
 _PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|\s+|[^\w\s]+|_+")
 
 
@@ -33,8 +32,8 @@ class Record:
     """In the Code World Model's format."""
     events: int
     """Frames."""
-    tokens: int
-    """An estimate: special tokens, and words, groups of up to three digits, spaces and marks."""
+    tokens_estimate: int
+    """About how many tokens the text is: special tokens, and words, groups of up to three digits, spaces and marks."""
     unit: str
     function: str = ""
     file: str = ""
@@ -50,12 +49,12 @@ def make_record(trace: Trace, level: str, unit: str, **more: str) -> Record:
     number = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
     value = trace.value or ""
     return Record(
-        number, level, text, len(trace.frames), count_tokens(text), unit, outcome=trace.outcome, value=value, **more
+        number, level, text, len(trace.frames), estimate_tokens(text), unit, outcome=trace.outcome, value=value, **more
     )
 
 
-def count_tokens(text: str) -> int:
-    """About how many tokens a text is."""
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text is; ``tokens.encode`` with a model's own tokenizer says it exactly."""
     return sum(1 if part.startswith("<|") else len(_PIECE.findall(part)) for part, _ in split(text))
 
 
@@ -66,7 +65,7 @@ class Summary:
     units: int = 0
     records: int = 0
     events: int = 0
-    tokens: int = 0
+    tokens_estimate: int = 0
     bytes: int = 0
     """Of text, before compression."""
     refused: dict[str, int] = field(default_factory=dict)
@@ -77,7 +76,7 @@ class Summary:
         self.units += 1
         self.records += len(records)
         self.events += sum(record.events for record in records)
-        self.tokens += sum(record.tokens for record in records)
+        self.tokens_estimate += sum(record.tokens_estimate for record in records)
         self.bytes += sum(len(record.text) for record in records)
         for reason, number in refused.items():
             self.refused[reason] = self.refused.get(reason, 0) + number
@@ -90,46 +89,31 @@ class DataSet:
         """Open ``path`` (``.jsonl.zst`` or ``.parquet``), or go on with it.
 
         Raises:
-            TraceError: the name says no format that is known.
+            TraceError: the name says no format that is known, or the file is finished.
         """
         if not path.name.endswith((".jsonl.zst", ".parquet")):
             raise TraceError(f"{path.name} should end in .jsonl.zst or .parquet")
         self.path = path
+        state = path.with_name(path.name + ".state")
+        if not path.name.endswith(".zst") and path.exists() and not state.exists():
+            raise TraceError(f"{path} is finished already: remove it, or write to another file")
         self._lines = path if path.name.endswith(".zst") else path.with_name(path.name + ".jsonl.zst")
-        self._state = path.with_name(path.name + ".state")
+        self._journal = Journal(self._lines, state)
         self.summary = Summary()
-        self.done: set[str] = set()
+        self.done: set[str] = {entry["unit"] for entry in self._journal.entries}
         """Units that are finished."""
-        self._restore()
-
-    def _restore(self) -> None:
-        size = 0
-        for line in self._state.read_text().splitlines() if self._state.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # the stop came in the middle of this line
-                break
-            self.done.add(entry["unit"])
-            size = entry["size"]
-            self.summary = Summary(**entry["summary"])
-        self._lines.touch()
-        with self._lines.open("r+b") as file:
-            file.truncate(size)
+        if self._journal.entries:
+            self.summary = Summary(**self._journal.entries[-1]["summary"])
 
     def add(self, unit: str, records: Sequence[Record], refused: dict[str, int]) -> None:
         """Write what one unit gave, and that it is finished."""
         import zstandard
 
         data = "".join(json.dumps(asdict(record)) + "\n" for record in records).encode()
-        with self._lines.open("ab") as file:
-            if data:
-                file.write(zstandard.ZstdCompressor(level=9).compress(data))
-            size = file.tell()
         self.summary.add(records, refused)
         self.done.add(unit)
-        entry = {"unit": unit, "size": size, "summary": asdict(self.summary)}
-        with self._state.open("a") as state:
-            state.write(json.dumps(entry) + "\n")
+        packed = zstandard.ZstdCompressor(level=9).compress(data) if data else b""
+        self._journal.add(packed, {"unit": unit, "summary": asdict(self.summary)})
 
     def records(self) -> Iterator[Record]:
         """What is written so far."""
@@ -140,7 +124,7 @@ class DataSet:
         if self._lines != self.path:
             _to_parquet(self.records(), self.path)
             self._lines.unlink()
-        self._state.unlink(missing_ok=True)
+        self._journal.finish()
         return self.summary
 
 
@@ -181,14 +165,22 @@ def _to_parquet(records: Iterable[Record], path: Path) -> None:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    kinds = {"events": pyarrow.int64(), "tokens": pyarrow.int64()}
+    kinds = {"events": pyarrow.int64(), "tokens_estimate": pyarrow.int64()}
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in Record.__slots__])
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        rows: list[dict[str, Any]] = []
-        for record in records:
-            rows.append(asdict(record))
-            if len(rows) == 256:
-                writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-                rows = []
-        if rows:
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+        for group in _groups(records):
+            writer.write_table(pyarrow.Table.from_pylist([asdict(record) for record in group], schema=schema))
+
+
+def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Records by row groups, so that memory holds one group and not the data set."""
+    group: list[Record] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += len(record.text)
+        if len(group) == _GROUP_ROWS or size > _GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

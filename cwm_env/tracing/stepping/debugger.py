@@ -6,8 +6,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from cwm_env.errors import InputError
-from cwm_env.tracing.calltree import CallTree
 from cwm_env.tracing.format import Frame
+from cwm_env.tracing.stepping.calltree import CallTree
 from cwm_env.tracing.traces import Trace
 
 ACTIONS = (

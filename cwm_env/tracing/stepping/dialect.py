@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cwm_env.tracing import tokens
-from cwm_env.tracing.debugger import Debugger
 from cwm_env.tracing.errors import FormatError
 from cwm_env.tracing.format import SAME, Kind, read_locals, read_value
+from cwm_env.tracing.stepping.debugger import Debugger
 from cwm_env.tracing.traces import Trace
 
 _TOKEN_OF = {

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from cwm_env.sandbox.run import run
+from cwm_env.tracing.datasets.gathering import gather
 from cwm_env.tracing.errors import TraceError
-from cwm_env.tracing.gathering import gather
 from cwm_env.tracing.rawlog import Ending, LogReader, RawTrace
 from cwm_env.tracing.recording import TraceLimits
 from cwm_env.tracing.stream import Place, feed

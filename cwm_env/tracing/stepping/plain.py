@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cwm_env.errors import InputError
-from cwm_env.tracing.debugger import Debugger, first_divergence
+from cwm_env.tracing.stepping.debugger import Debugger, first_divergence
 from cwm_env.tracing.traces import Trace
 
 COMMANDS = {

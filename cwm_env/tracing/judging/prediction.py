@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cwm_env.tracing import tokens
-from cwm_env.tracing.endpoint import Model
 from cwm_env.tracing.errors import FormatError
 from cwm_env.tracing.format import Frame, Reader, Resolver, read_locals, write_context, write_frame
+from cwm_env.tracing.judging.endpoint import Model
 from cwm_env.tracing.traces import Trace
 
 _FRAME_TOKENS = 4096

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Footer, Header, Static
 
-from cwm_env.tracing.plain import COMMANDS, Session, line_of
+from cwm_env.tracing.stepping.plain import COMMANDS, Session, line_of
 from cwm_env.tracing.traces import Trace
 
 _LABELS = {"s": "into", "n": "over", "o": "out", "c": "continue"}

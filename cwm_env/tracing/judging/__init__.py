@@ -1,0 +1,1 @@
+"""Models that predict executions, and scores of them: endpoint, predictions, baselines, evaluation."""
