@@ -39,7 +39,6 @@ PACKAGES = {
     "tabulate": ("0.9.0", "0095b12bf5966de529c0feb1fa08671671b3368eec77d7ef7ab114be2c068b3c"),
     "tinydb": ("4.9.0", "6928b1fa785186bda7952a0ba05aaeedc883ede565ca9c7d608de44e5e75de70"),
     "toolz": ("1.2.0", "9667a038e9d6ecba37995e26cb2f59ec6420b6ad8dd9677de59db9b956b08490"),
-    "wcwidth": ("0.9.4", "fd8d57d3cdfe570e3265c8fab1885c24e34ef40889c0759c0c304a19e9835954"),
     "xmltodict": ("1.0.4", "6d94c9f834dd9e44514162799d344d815a3a4faec913717a9ecbfa5be1bb8e61"),
 }
 """Name to version and SHA-256 of the source distribution."""
@@ -165,23 +164,27 @@ def main() -> None:
     """Check the packages that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PACKAGES)}")
-    parser.add_argument("--events", type=int, default=100_000, help="events of one file of tests")
+    parser.add_argument("--events", type=int, default=40_000, help="events of one file of tests")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds of one run")
     options = parser.parse_args()
     head = ("package", "tests", "traces", "frames", "broken", "compared", "wrong", "verdicts", "outputs")
     print("".join(f"{name:>12}" for name in head))
+    total = [0] * (len(head) - 1)
     for name, place in images(options.names or list(PACKAGES)):
         try:
             found = check(place, options.events, options.timeout)
         except TraceError as error:
             print(f"{name:>12}  {error}")
             continue
-        row = (found.tests, found.traces, found.frames, found.broken, found.compared, found.wrong)
-        print(f"{name:>12}" + "".join(f"{n:12,}" for n in (*row, len(found.differing), len(found.outputs))), flush=True)
+        row = [found.tests, found.traces, found.frames, found.broken, found.compared, found.wrong]
+        row += [len(found.differing), len(found.outputs)]
+        total = [sum(pair) for pair in zip(total, row, strict=True)]
+        print(f"{name:>12}" + "".join(f"{n:12,}" for n in row), flush=True)
         if found.refused:
             print(f"    refused: {json.dumps(found.refused)}")
         for what in (*found.differing, *found.outputs):
             print(f"    differs: {what}")
+    print(f"{'all':>12}" + "".join(f"{n:12,}" for n in total))
 
 
 if __name__ == "__main__":

@@ -120,10 +120,11 @@ def peer(name: str, function: Callable[[int], Any], rounds: int, output: str) ->
     """PySnooper, snoop or hunter, writing what changes to a file. They do not count events: those are ours."""
     with open(output, "w") as file:
         begin = time.process_time()
-        if name == "PySnooper":
+        if name.startswith("PySnooper"):
             import pysnooper  # type: ignore[import-not-found,unused-ignore]
 
-            pysnooper.snoop(file, color=False)(function)(rounds)
+            longest = None if name.endswith("whole") else 100
+            pysnooper.snoop(file, color=False, max_variable_length=longest)(function)(rounds)
         elif name == "snoop":
             import snoop  # type: ignore[import-not-found,unused-ignore]
 

@@ -70,8 +70,8 @@ def _program(request: Dict[str, Any], recorder: Recorder) -> int:
 
 def _traced(request: Dict[str, Any], recorder: Recorder, entry: Any) -> int:
     # One call, all of it recorded: from 3.13 on, `sys.settrace` takes less for each line than `sys.monitoring`, whose
-    # strength is that code which is not recorded costs nothing.
-    fastest = "settrace" if sys.version_info >= (3, 13) else ""
+    # strength is that code which is not recorded costs nothing, and that the program may have a trace function itself.
+    fastest = "settrace" if sys.version_info >= (3, 13) and "settrace" not in request["source"] else ""
     feeder = engine(recorder, request.get("engine") or fastest) if request.get("trace", True) else None
     recorder.sources.watch(lambda frame: recorder.policy.covers(frame.f_code.co_filename))
     try:

@@ -264,6 +264,7 @@ class Thread:
         for activation in self.stack:
             if activation.frame is not None:
                 self.recorder.forget(self, activation.frame)
+                activation.frame = None  # the trace function, which refers to itself, would keep it
         del self.stack[:]
         self.skip(None)
         self.recorder.open -= 1

@@ -53,7 +53,7 @@ class SetTrace:
             before = thread.skipped
             activation = thread.admit(frame, code)
             if activation is not None:
-                return _local(recorder, thread, activation)
+                return _local(recorder, thread, activation) if thread.open else None
             if before is None and thread.skipped is frame:
                 frame.f_trace_lines = False  # Python 3.6 has no such thing, and goes on calling us
                 return _skip(thread)
