@@ -42,6 +42,11 @@ PACKAGES = {
     "xmltodict": ("1.0.4", "6d94c9f834dd9e44514162799d344d815a3a4faec913717a9ecbfa5be1bb8e61"),
 }
 """Name to version and SHA-256 of the source distribution."""
+REASONS = {
+    "test_streaming_memory_usage": "it asks tracemalloc how much memory was allocated, and the tracer's buffers count",
+    "/gcutils.py": "the variable holds what gc.get_referrers found, the two recorders' own objects among it",
+}
+"""Why what differs does so, by a part of its name."""
 _RECIPE = """\
 base = "python"
 workdir = "/repo"
@@ -138,7 +143,7 @@ def check(place: Place, events: int, timeout: float) -> Result:
         tests = plain.verdicts.keys() | traced.verdicts.keys()
         result.differing += [t for t in sorted(tests) if plain.verdicts.get(t) != traced.verdicts.get(t)]
         if _VARIES.sub(b"", plain.stdout) != _VARIES.sub(b"", traced.stdout):
-            result.outputs.append(file)
+            result.outputs.append(f"{file}: what it prints, beside {', '.join(result.differing) or 'equal verdicts'}")
         _shadow(place, file, events // 4, timeout, result)
     return result
 
@@ -157,7 +162,11 @@ def _shadow(place: Place, file: str, events: int, timeout: float, result: Result
     result.compared += reader.compared
     result.wrong += reader.wrong
     for example in reader.examples[:2]:
-        print(f"    differs: {example}")
+        print(f"    differs: {example[:300]} {_reason(example)}")
+
+
+def _reason(what: str) -> str:
+    return next((f"({why})" for part, why in REASONS.items() if part in what), "(no reason is known)")
 
 
 def main() -> None:
@@ -183,7 +192,7 @@ def main() -> None:
         if found.refused:
             print(f"    refused: {json.dumps(found.refused)}")
         for what in (*found.differing, *found.outputs):
-            print(f"    differs: {what}")
+            print(f"    differs: {what} {_reason(what)}")
     print(f"{'all':>12}" + "".join(f"{n:12,}" for n in total))
 
 
