@@ -141,9 +141,10 @@ def check(place: Place, events: int, timeout: float) -> Result:
         for reason, number in refused.items():
             result.refused[reason] = result.refused.get(reason, 0) + number
         tests = plain.verdicts.keys() | traced.verdicts.keys()
-        result.differing += [t for t in sorted(tests) if plain.verdicts.get(t) != traced.verdicts.get(t)]
+        differing = [t for t in sorted(tests) if plain.verdicts.get(t) != traced.verdicts.get(t)]
+        result.differing += differing
         if _VARIES.sub(b"", plain.stdout) != _VARIES.sub(b"", traced.stdout):
-            result.outputs.append(f"{file}: what it prints, beside {', '.join(result.differing) or 'equal verdicts'}")
+            result.outputs.append(f"{file} in what it prints, with the verdicts of: {', '.join(differing) or 'none'}")
         _shadow(place, file, events // 4, timeout, result)
     return result
 
