@@ -9,7 +9,7 @@ import pytest
 
 from cwm_env.errors import TaskError
 from cwm_env.tasks import resolve
-from cwm_env.tasks.swebench import Record, as_record, keep, load, parse, runner_of
+from cwm_env.tasks.swebench import Record, as_record, keep, kept_ids, load, parse, runner_of
 
 DATA = Path(__file__).with_name("data") / "swebench.jsonl"
 
@@ -87,3 +87,13 @@ def test_reported_ids_are_found_under_the_records_names() -> None:
     assert as_record(sympy, [module]) == {module: "test_kahane_simplify1"}
     whole = "testbed/testing/test_mark_expression.py::test_basic[not true-False]"
     assert as_record(cut, [whole]) == {whole: "testing/test_mark_expression.py::test_basic[not"}
+
+
+def test_the_command_keeps_what_is_selected() -> None:
+    from click.testing import CliRunner
+
+    from cwm_env.cli.tasks import tasks
+
+    done = CliRunner().invoke(tasks, ["import", "swebench", str(DATA), "--select", "pallets__*", "--json"])
+    assert done.exit_code == 0, done.output
+    assert kept_ids() == ["pallets__flask-5014"]
