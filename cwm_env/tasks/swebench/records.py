@@ -54,7 +54,7 @@ def load(source: str | Path, split: str | None = None) -> list[Record]:
 
     Args:
         source: a file that ends in ``.json``, ``.jsonl`` or ``.parquet``; or a data set's name or a folder in the hub's
-            layout, for which ``datasets`` must be installed.
+            layout, for which the extra ``swebench`` must be installed.
         split: of a data set; None for all of them.
 
     Raises:
@@ -128,7 +128,7 @@ def _rows_of_parquet(path: Path) -> list[Any]:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise TaskError(f"{path}: parquet needs pyarrow: pip install 'cwm-env[tracing]'") from None
+        raise TaskError(f"{path}: parquet needs pyarrow: pip install 'cwm-env[swebench]'") from None
     rows: list[Any] = parquet.read_table(path).to_pylist()
     return rows
 
@@ -139,7 +139,7 @@ def _rows_of_dataset(name: str, split: str | None) -> Iterable[Any]:
     try:
         import datasets
     except ImportError:
-        raise TaskError(f"{name}: a data set needs `datasets`: pip install datasets") from None
+        raise TaskError(f"{name}: a data set needs `datasets`: pip install 'cwm-env[swebench]'") from None
     found = datasets.load_dataset(name, split=split)
     parts = [found] if split is not None else list(found.values())
     return [row for part in parts for row in part]
