@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -154,6 +155,47 @@ class _Board:
         for row in self._rows:
             table.add_row(*(row.get(column, "") for column in columns))
         return table
+
+
+@tasks.group("import")
+def import_() -> None:
+    """Keep tasks of other formats, so that episodes can name them.
+
+    \b
+    Example:
+      cwm-env tasks import swebench instances.jsonl --select 'pallets__*'
+    """
+
+
+@import_.command()
+@click.argument("source")
+@click.option("--select", multiple=True, metavar="GLOB", help="Only instances whose id matches; may be repeated.")
+@click.option("--split", help="Of a data set; all of them by default.")
+@_JSON
+def swebench(source: str, select: tuple[str, ...], split: str | None, as_json: bool) -> None:
+    """Keep the SWE-bench records of SOURCE, a .json, .jsonl or .parquet file or a data set, as tasks ``swebench:ID``.
+
+    \b
+    Example:
+      cwm-env tasks import swebench instances.jsonl --select pallets__flask-5014
+    """
+    from cwm_env.tasks.swebench import keep, load
+
+    every = load(source, split)
+    found = [
+        each for each in every if not select or any(fnmatch.fnmatchcase(each.instance_id, glob) for glob in select)
+    ]
+    if not found:
+        raise InputError(f"{source}: none of its {len(every)} records matches {', '.join(select) or 'anything'}")
+    keep(found)
+    if as_json:
+        print_json([{"id": f"swebench:{each.instance_id}", "problems": each.problems} for each in found])
+        return
+    table = Table("task", "fail to pass", "pass to pass", "what is broken in it")
+    for each in found:
+        counts = (str(len(each.fail_to_pass)), str(len(each.pass_to_pass)))
+        table.add_row(escape(f"swebench:{each.instance_id}"), *counts, escape(" ".join(each.problems)))
+    console.print(table)
 
 
 def _as_json(found: Admission) -> dict[str, Any]:

@@ -121,7 +121,11 @@ def _refuse_what_cannot_run(file: TaskFile) -> None:
         raise ValueError("[environment] gpus: sandboxes have no GPU; leave the key out if the task works without")
     if file.verifier.environment is not None:
         raise ValueError("[verifier.environment]: hidden tests run in the task's own image here, not in another one")
-    phases: dict[str, Environment | Phase] = {"environment": file.environment, "agent": file.agent, "verifier": file.verifier}
+    phases: dict[str, Environment | Phase] = {
+        "environment": file.environment,
+        "agent": file.agent,
+        "verifier": file.verifier,
+    }
     for name, table in phases.items():
         if table.network_mode not in (None, "no-network"):
             raise ValueError(f"[{name}] network_mode: {table.network_mode!r} does not run here, only 'no-network'")

@@ -1,0 +1,99 @@
+"""SWE-bench records: read in every layout, with what is broken in them, and turned into tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cwm_env.errors import TaskError
+from cwm_env.tasks import resolve
+from cwm_env.tasks.swebench import Record, as_record, keep, kept_ids, load, parse, runner_of
+
+DATA = Path(__file__).with_name("data") / "swebench.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CWM_ENV_CACHE", str(tmp_path / "cache"))
+
+
+def named(name: str) -> Record:
+    return next(record for record in load(DATA) if record.instance_id == name)
+
+
+def test_every_format_gives_the_same_records(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [dict(record.raw) for record in load(DATA)]
+    (tmp_path / "all.json").write_text(json.dumps(rows))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "all.parquet")
+    assert load(tmp_path / "all.json") == load(DATA)
+    assert load(tmp_path / "all.parquet") == load(DATA)
+
+
+def test_lists_written_as_json_in_text_are_read_as_lists() -> None:
+    new = named("pallets__flask-5014")
+    old = parse({**new.raw, "FAIL_TO_PASS": json.dumps(new.fail_to_pass), "PASS_TO_PASS": json.dumps(new.pass_to_pass)})
+    assert (old.fail_to_pass, old.pass_to_pass) == (new.fail_to_pass, new.pass_to_pass)
+
+
+def test_what_is_broken_in_a_record_is_named() -> None:
+    assert not named("pallets__flask-5014").problems
+    assert any("truncated" in problem for problem in named("pytest-dev__pytest-7324").problems)
+    bare = parse({**named("pallets__flask-5014").raw, "PASS_TO_PASS": []})
+    assert bare.problems == ("PASS_TO_PASS is empty: nothing shows that the fix breaks nothing.",)
+
+
+def test_in_swe_smith_the_patch_is_the_bug() -> None:
+    row = {"instance_id": "a__b.1", "repo": "swesmith/a__b", "patch": "x", "FAIL_TO_PASS": ["t.py::a"]}
+    assert parse(row).patch_is_bug
+    assert not named("pallets__flask-5014").patch_is_bug
+
+
+@pytest.mark.parametrize("row", [[], {"repo": "a/b"}, {"instance_id": "../x", "repo": "a/b", "FAIL_TO_PASS": []}])
+def test_a_row_that_is_no_record_is_refused(row: object) -> None:
+    with pytest.raises(TaskError):
+        parse(row)
+
+
+def test_a_folder_in_the_hubs_layout_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "test.jsonl").write_bytes(DATA.read_bytes())
+    assert [r.instance_id for r in load(tmp_path / "hub", "test")] == [r.instance_id for r in load(DATA)]
+
+
+def test_a_kept_record_resolves_to_a_task() -> None:
+    keep(load(DATA))
+    task = resolve("swebench:pallets__flask-5014")
+    assert task.tests.paths == ("/testbed/tests/test_blueprints.py",)
+    assert task.tests.fail_to_pass == ("testbed/tests/test_blueprints.py::test_empty_name_not_allowed",)
+    with pytest.raises(TaskError, match="tasks import"):
+        resolve("swebench:nothing")
+
+
+def test_reported_ids_are_found_under_the_records_names() -> None:
+    django, sympy, cut = map(named, ("django__django-16631", "sympy__sympy-23824", "pytest-dev__pytest-7324"))
+    assert (runner_of(django), runner_of(sympy)) == ("unittest", "pytest")
+    case = "auth_tests.test_basic.TestGetUser.test_get_user"
+    assert as_record(django, [case, "other.C.t"]) == {case: f"test_get_user ({case})"}
+    older = parse(
+        {**django.raw, "FAIL_TO_PASS": ["test_get_user (auth_tests.test_basic.TestGetUser)"], "PASS_TO_PASS": []}
+    )
+    assert as_record(older, [case]) == {case: older.fail_to_pass[0]}
+    module = "testbed/sympy/physics/hep/tests/test_gamma_matrices.py::test_kahane_simplify1"
+    assert as_record(sympy, [module]) == {module: "test_kahane_simplify1"}
+    whole = "testbed/testing/test_mark_expression.py::test_basic[not true-False]"
+    assert as_record(cut, [whole]) == {whole: "testing/test_mark_expression.py::test_basic[not"}
+
+
+def test_the_command_keeps_what_is_selected() -> None:
+    from click.testing import CliRunner
+
+    from cwm_env.cli.tasks import tasks
+
+    done = CliRunner().invoke(tasks, ["import", "swebench", str(DATA), "--select", "pallets__*", "--json"])
+    assert done.exit_code == 0, done.output
+    assert kept_ids() == ["pallets__flask-5014"]
