@@ -121,6 +121,8 @@ def _limits() -> Iterator[Finding]:
         else:
             yield Finding(what, False, f"{found.why_not or 'no such controller'}; {instead}", _CGROUP_REMEDY, False)
     yield Finding("disk limit", True, "enforced: what an episode writes lies in a tmpfs of its own", required=False)
+    files = "enforced by the kernel, which does not count what it refused: docs/sandbox.md says how a hit is noticed"
+    yield Finding("open files limit", True, files, required=False)
 
 
 def _tools() -> Iterator[Finding]:

@@ -158,7 +158,12 @@ int start_program(const struct plan *plan, const struct message *request, pid_t 
 /* processes.c */
 
 int kill_processes(const struct message *request, void (*reap)(void));
-long long work_of_processes(void);
+struct work {
+	long long cpu_us; /* CPU time, at the resolution of the kernel's clock tick */
+	int full;         /* how many hold all the descriptors that they may; -1 where the kernel does not tell */
+};
+
+struct work work_of_processes(void);
 bool pause_processes(void);
 void resume_processes(void);
 
