@@ -170,9 +170,9 @@ void resume_processes(void);
 /* tools.c, pack.c and unpack.c: work on files, done by a process of the sandbox. */
 
 int run_tool(const struct plan *plan, int count, char **arguments);
-/* Pack what `base` of `directory` is, called `name` in the archive; directories `twice`, so that they get their times
- * back when their content is there. 0, or -1. */
-int pack(int directory, const char *base, const char *name, int out, bool twice);
+/* Pack what `base` of `directory` is, called `name` in the archive; `exactly` where `unpack` will read it, with rules of
+ * trust. 0, or -1. */
+int pack(int directory, const char *base, const char *name, int out, bool exactly);
 int pack_end(int out);
 
 struct unpack_rules {
