@@ -29,6 +29,7 @@ from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.session import BashSession
 from cwm_env.session.protocol import ARGV
 from cwm_env.types import Image, Limits
+from tests.adversarial.attacks import let_loose, slowdowns
 
 ENV = {"PATH": "/usr/bin:/bin", "PS1": "$ "}
 BASH = Program(ARGV, ENV)
@@ -181,6 +182,18 @@ def steps(held: Sequence[tuple[Sandbox, BashSession]], rounds: int) -> None:
     report(f"  steps over {len(held)} alive, one after another", f"{total:8.0f}", "a second")
 
 
+def beside_the_worst(backend: NamespacesBackend, image: Image, rounds: int) -> None:
+    """How much slower 50 others step while one bombs, hogs, fills and spins, against the same one paused."""
+    held = [backend.create(image, LIMITS) for _ in range(50)]
+    sessions = [BashSession(sandbox, env=ENV) for sandbox in held]
+    monster = backend.create(image, Limits(cpus=1.0, memory=128 << 20, processes=64, disk=16 << 20))
+    let_loose(monster)
+    for command in ("echo on", "/bin/true"):
+        report(f"a step of 50 beside one at its worst, {command}", middle(slowdowns(monster, sessions, rounds, command)),
+               "times")  # fmt: skip
+    backend.close()
+
+
 def only_alive(backend: NamespacesBackend, image: Image, count: int) -> None:
     """As many as asked for, each with one idle process, two descriptors held for each."""
     before = available()
@@ -222,6 +235,7 @@ def main() -> None:
         from_a_warm_pool(backend, image, 5 if quick else 100)
         rate(backend, image, 20 if quick else 2000)
         alive(backend, image, (5, 10) if quick else (100, 1000, 2000), 10 if quick else 1000)
+        beside_the_worst(backend, image, 3 if quick else 21)
     finally:
         backend.close()
         shutil.rmtree(directory)

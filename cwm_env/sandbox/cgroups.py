@@ -8,6 +8,7 @@ neither. ``find`` looks once; ``Cgroups.settings`` says which values make the li
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ def _find_v2(root: Path, rows: list[list[str]]) -> Cgroups:
         if not (os.access(home, os.W_OK) and os.access(home / "cgroup.procs", os.W_OK)):
             continue
         usable = _hand_on(home)
-        if not usable and home == own and (own == root or _is_delegated(own)):
+        if "memory" not in usable and home == own and (own == root or _is_delegated(own)):
             _step_down(own)
             usable = _hand_on(home)
         if usable:
@@ -186,12 +187,16 @@ def _hand_on(home: Path) -> set[str]:
     """Let the groups below ``home`` have what is used of its controllers; those that they have then."""
     handed = set((home / "cgroup.subtree_control").read_text().split())
     wanted = set((home / "cgroup.controllers").read_text().split()) & set(CONTROLLERS) - handed
-    for name in sorted(wanted):
+    # All at once: where processes are in the way of the memory controller, the others would bind the group to threads.
+    for names in ([wanted] if wanted else []) + [{name} for name in wanted]:
         try:
-            (home / "cgroup.subtree_control").write_text(f"+{name}")
-            handed.add(name)
-        except OSError:
-            continue
+            (home / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
+            handed |= names
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                break
+        if wanted <= handed:
+            break
     return handed & set(CONTROLLERS)
 
 
