@@ -5,7 +5,6 @@ from __future__ import annotations
 from cwm_env.errors import InfrastructureError
 from cwm_env.types import CommandResult, Grade, Limits, Task
 
-
 # Said in other words; and the CPU quota, which hurts nobody, and is hit or not by chance.
 _UNTOLD = ("output", "command_timeout", "cpus")
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cwm_env.paths import cache_dir
@@ -27,6 +27,10 @@ _APPARMOR_REMEDY = (
     "or load a profile with `userns,` for this Python (docs/sandbox.md has one)"
 )
 _PROC_REMEDY = "a container that hides parts of /proc forbids it: start it with --security-opt systempaths=unconfined"
+_OPAQUE_REMEDY = (
+    "a directory of the image that an episode removes cannot be made anew (EIO): use Linux 6.6 or later, or keep what "
+    "is written on disk (create(…, upper=DIRECTORY))"
+)
 _CGROUP_REMEDY = (
     "start it where control groups are delegated: systemd-run --user --scope -p Delegate=yes COMMAND; "
     "in Docker, --cgroupns=private with a writable /sys/fs/cgroup"
@@ -75,6 +79,8 @@ def _kernel() -> Iterator[Finding]:
     yield _finding("other namespaces", said.get("namespaces"), "use a kernel with mnt, pid, ipc, uts, net and cgroup")
     yield _finding("overlay in a user namespace", said.get("overlay"), "use Linux 5.11 or later with overlayfs")
     yield _finding("proc in a user namespace", said.get("proc"), _PROC_REMEDY)
+    again = _finding("removed directories", said.get("opaque"), _OPAQUE_REMEDY)
+    yield replace(again, required=False)
     if root:
         yield _finding(
             "idmapped mounts", _probe("idmap").get("idmap"), "use Linux 5.19 or later for images kept by root"

@@ -80,10 +80,11 @@ def test_a_terminal_tells_it_too(tight: Sandbox, limit: str) -> None:
 
 
 def test_the_time_limit_is_told_with_what_was_full_when_it_came(tight: Sandbox) -> None:
-    full = "ulimit -n 40; for i in {3..39}; do eval \"exec $i</dev/null\"; done; while :; do sleep 0.1; done"
+    full = 'ulimit -n 40; for i in {3..39}; do eval "exec $i</dev/null"; done; while :; do sleep 0.1; done'
     with BashSession(tight) as bash:
         hit = bash.run(f"bash -c '{full}'", timeout=1).limits_hit
-        assert "command_timeout" in hit and "files" in hit
+        assert "command_timeout" in hit
+        assert "files" in hit or tight.usage().files_full is None
 
 
 @needs_python
@@ -102,7 +103,10 @@ def test_what_a_job_in_the_background_hits_is_not_lost(tight: Sandbox) -> None:
         pytest.skip("this machine does not count it")
     with BashSession(tight) as bash:
         bash.run("(sleep 0.2; head -c 500M /dev/zero | tail -c 400M) & true")
-        assert "memory" in bash.run("sleep 3").limits_hit
+        hit = [bash.run("true").limits_hit]
+        while "memory" not in hit[-1] and len(hit) < 200:
+            hit.append(bash.run("sleep 0.1").limits_hit)
+        assert len(hit) < 200
         assert "memory" not in bash.run("sleep 0.2").limits_hit
 
 

@@ -65,8 +65,8 @@ def enforced(cgroups: Cgroups) -> dict[str, str]:
         "processes": group if "pids" in cgroups.homes else "count of each user in the sandbox, and of process ids",
         "disk": "size of the sandbox's own file system in memory; on disk, only of each file",
         "inodes": "number of files of the same file system; on disk, not enforced",
-        "files": "count of each process; nothing counts what it refused: a hit is told while a process holds all that it "
-        "may, or where a command fails and says so",
+        "files": "count of each process; a hit, which nothing counts, is told while a process holds all that it may "
+        "and where a failed command says so",
         "network": "network namespace; a proxy outside where names are allowed",
         "output": "reader outside the sandbox",
         "command_timeout": "clock outside the sandbox",
