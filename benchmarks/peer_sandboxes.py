@@ -95,7 +95,7 @@ def _crun() -> list[str]:
 
 
 def _docker() -> list[str]:
-    """An image of links over the machine's ``/usr``, so that nothing is downloaded; ``DOCKER_HOST`` names the engine."""
+    """An image of links over the machine's ``/usr``: nothing is downloaded. ``DOCKER_HOST`` names the engine."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "root"
         _links(root)

@@ -226,7 +226,8 @@ static void answer_counters(const struct plan *plan) {
 		if (i == 1)
 			left = here, inodes = disk.f_files ? disk.f_ffree : INT64_MAX; /* gVisor counts none */
 	}
-	size = (size_t)snprintf(text, sizeof text, "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu%cfiles_full=%d",
+	size = (size_t)snprintf(text, sizeof text,
+	                        "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu%cfiles_full=%d",
 	                        alive.cpu_us, 0, used, 0, left, 0, inodes, 0, alive.full) + 1;
 	for (size_t i = 0; i < LENGTH(counters); i++) {
 		char path[128], content[1024];
