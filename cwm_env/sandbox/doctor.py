@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cwm_env.errors import SandboxError
 from cwm_env.paths import cache_dir
 from cwm_env.sandbox import cgroups
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
+from cwm_env.types import Image, Limits
 
 _PROBE = Path(__file__).with_name("probe.py")
 _SECONDS = 20.0
@@ -24,7 +27,7 @@ _USERNS_REMEDY = (
 )
 _APPARMOR_REMEDY = (
     "AppArmor holds unprivileged user namespaces back: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, "
-    "or load a profile with `userns,` for this Python (docs/sandbox.md has one)"
+    "or load the spawner's profile (docs/sandbox.md has it)"
 )
 _PROC_REMEDY = "a container that hides parts of /proc forbids it: start it with --security-opt systempaths=unconfined"
 _OPAQUE_REMEDY = (
@@ -75,6 +78,9 @@ def _platform() -> Iterator[Finding]:
 def _kernel() -> Iterator[Finding]:
     said = _probe()
     root = os.geteuid() == 0
+    if said.get("userns") != "ok" and _is_restrained() and _makes_a_sandbox():
+        yield Finding("user namespaces", True, "AppArmor lets the spawner make them, by its profile, and nothing else")
+        return
     yield _finding("user namespaces", said.get("userns"), _userns_remedy())
     yield _finding("other namespaces", said.get("namespaces"), "use a kernel with mnt, pid, ipc, uts, net and cgroup")
     yield _finding("overlay in a user namespace", said.get("overlay"), "use Linux 5.11 or later with overlayfs")
@@ -108,10 +114,27 @@ def _finding(name: str, said: str | None, remedy: str) -> Finding:
 
 
 def _userns_remedy() -> str:
+    return _APPARMOR_REMEDY if _is_restrained() else _USERNS_REMEDY
+
+
+def _is_restrained() -> bool:
     restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    if restricted.is_file() and restricted.read_text().strip() == "1" and os.geteuid() != 0:
-        return _APPARMOR_REMEDY
-    return _USERNS_REMEDY
+    return restricted.is_file() and restricted.read_text().strip() == "1" and os.geteuid() != 0
+
+
+def _makes_a_sandbox() -> bool:
+    """Whether the spawner can do what this Python may not."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name in ("proc", "dev", "tmp", "run"):
+            (Path(directory) / name).mkdir()
+        backend = NamespacesBackend(spawners=1)
+        try:
+            backend.create(Image("nothing", "sha256:0", (Path(directory),)), Limits()).close()
+        except SandboxError:
+            return False
+        finally:
+            backend.close()
+    return True
 
 
 def _limits() -> Iterator[Finding]:
