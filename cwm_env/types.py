@@ -56,8 +56,8 @@ class CommandResult:
     """The most memory, in bytes, that the sandbox has used up to the command's end; None if unknown."""
     limits_hit: tuple[str, ...] = field(default=(), compare=False)
     """The limits that were hit, of ``memory cpus processes disk inodes files output command_timeout``. Asked for after
-    commands that failed or took a tenth of a second; what was hit before by a shorter one, or by a job in the
-    background, is told with the next of them."""
+    commands that failed with a word or took a tenth of a second; what was hit before by a shorter one, or by a job in
+    the background, is told with the next of them."""
 
     @classmethod
     def made(cls, **values: Any) -> CommandResult:

@@ -36,6 +36,7 @@ _TOUCHES = re.compile(
     rb"typeset|ulimit|umask|unalias|unset)\b"
 )
 _PAUSE, _STATE_AGE, _STATE_SHARE = 0.25, 2.0, 100
+_SIGNALLED = 128  # what is above is the exit code of a command that a signal has ended
 _NOTHING_KNOWN: dict[str, Any] = {}
 _NO_JOBS: tuple[str, ...] = ()
 
@@ -121,12 +122,12 @@ class SessionCore:
             duration = time.monotonic() - started
             shown, missing = output.text()
             used = _NOTHING_KNOWN
-            if exit_code or timed_out or missing or duration >= LONG or self._meter.news:
+            failed = exit_code and (exit_code > _SIGNALLED or output.total)
+            if failed or timed_out or missing or duration >= LONG or self._meter.news:
                 now = yield Call(self._sandbox.usage)
-                failed = bool(exit_code)
-                used = self._meter.told(now, shown, failed=failed, flooded=bool(missing), timed_out=timed_out)
+                used = self._meter.told(now, shown, failed=exit_code != 0, flooded=missing > 0, timed_out=timed_out)
             else:
-                self._meter.passed(duration)
+                self._meter.unmeasured += duration
             file = (yield from self._keep_file(output)) if missing else None
         finally:
             self._hurried, self._command_wait, self._idle_since = False, None, time.monotonic()

@@ -8,8 +8,8 @@ from typing import Any
 from cwm_env.sandbox.base import Usage
 
 LONG = 0.1
-"""Seconds. The sandbox is asked after a command that took as long, or that failed: a short one that went well costs
-nothing."""
+"""Seconds. The sandbox is asked after a command that took as long, or that failed and said something or was killed: a
+short one that went well costs nothing, nor does a test that is false."""
 
 _ORDER = ("memory", "cpus", "processes", "disk", "inodes", "files", "output", "command_timeout")
 _COUNTED = {"memory", "cpus", "processes"}  # whose hits are counted; of the others it is seen that they are reached
@@ -28,27 +28,22 @@ class Meter:
 
     def __init__(self) -> None:
         self._last: Usage | None = None
-        self._unmeasured = 0.0
         self._seen: set[str] = set()
-
-    @property
-    def news(self) -> bool:
+        self.unmeasured = 0.0
+        """Seconds of commands that have ended since the last look, without being asked for."""
+        self.news = False
         """Whether a limit was hit that no result has told of yet."""
-        return bool(self._seen)
 
     def begin(self, now: Usage) -> None:
         """Count what comes from here on. What was hit before, unnoticed, is kept for the next result."""
         if self._last is not None:
             self._seen |= _COUNTED.intersection(now.hit_since(self._last))
-        self._last, self._unmeasured = now, 0.0
+            self.news = bool(self._seen)
+        self._last, self.unmeasured = now, 0.0
 
     def glance(self, now: Usage) -> None:
         """Note what is at its limit in the middle of a command, before it is stopped."""
         self._seen.update(now.hit_since(self._last))
-
-    def passed(self, duration: float) -> None:
-        """A command of so many seconds has ended, and what it used was not asked for."""
-        self._unmeasured += duration
 
     def told(self, now: Usage, text: str, *, failed: bool, flooded: bool, timed_out: bool) -> dict[str, Any]:
         """What the command that has just ended used and hit, as fields of its ``CommandResult``.
@@ -57,12 +52,12 @@ class Meter:
             text: what it printed. Only where it failed is this taken as a sign.
             flooded: whether some of the output was left out.
         """
-        before, known = self._last, self._unmeasured < LONG / 10
+        before, known = self._last, self.unmeasured < LONG / 10
         hit = self._seen.union(now.hit_since(before))
         if failed:
             hit.update(_said(text, now))
         hit.update(name for name, so in (("output", flooded), ("command_timeout", timed_out)) if so)
-        self._last, self._unmeasured, self._seen = now, 0.0, set()
+        self._last, self.unmeasured, self._seen, self.news = now, 0.0, set(), False
         used: dict[str, Any] = {"peak_memory": now.memory_peak}
         if before is not None and known and now.cpu_seconds is not None and before.cpu_seconds is not None:
             used["cpu_time"] = round(now.cpu_seconds - before.cpu_seconds, 3)
