@@ -118,8 +118,17 @@ def _userns_remedy() -> str:
 
 
 def _is_restrained() -> bool:
-    restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    return restricted.is_file() and restricted.read_text().strip() == "1" and os.geteuid() != 0
+    """Whether AppArmor may be what stands in the way, of all ordinary users or of this program."""
+    switch = _text(Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"))
+    label = _text(Path("/proc/self/attr/apparmor/current"))
+    return os.geteuid() != 0 and (switch == "1" or label not in ("", "unconfined"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _makes_a_sandbox() -> bool:
