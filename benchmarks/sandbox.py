@@ -34,6 +34,7 @@ from tests.adversarial.attacks import let_loose, slowdowns
 ENV = {"PATH": "/usr/bin:/bin", "PS1": "$ "}
 BASH = Program(ARGV, ENV)
 LIMITS = Limits()
+_STILL, _MOST_LOOKS = 512, 30  # KiB between two looks at the memory, and looks
 
 
 def bare_image(directory: Path) -> Image:
@@ -140,7 +141,17 @@ def rate(backend: NamespacesBackend, image: Image, count: int) -> None:
 
 
 def available() -> int:
-    """KiB of memory that could be had."""
+    """KiB of memory that could be had, once it stays the same: the kernel frees what has ended when it likes."""
+    now, last = _available(), 0
+    for _ in range(_MOST_LOOKS):
+        if abs(now - last) < _STILL:
+            break
+        time.sleep(0.3)
+        now, last = _available(), now
+    return now
+
+
+def _available() -> int:
     rows = Path("/proc/meminfo").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("MemAvailable"))
 
