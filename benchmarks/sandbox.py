@@ -29,10 +29,12 @@ from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.session import BashSession
 from cwm_env.session.protocol import ARGV
 from cwm_env.types import Image, Limits
+from tests.adversarial.attacks import let_loose, slowdowns
 
 ENV = {"PATH": "/usr/bin:/bin", "PS1": "$ "}
 BASH = Program(ARGV, ENV)
 LIMITS = Limits()
+_STILL, _MOST_LOOKS = 512, 30  # KiB between two looks at the memory, and looks
 
 
 def bare_image(directory: Path) -> Image:
@@ -139,7 +141,17 @@ def rate(backend: NamespacesBackend, image: Image, count: int) -> None:
 
 
 def available() -> int:
-    """KiB of memory that could be had."""
+    """KiB of memory that could be had, once it stays the same: the kernel frees what has ended when it likes."""
+    now, last = _available(), 0
+    for _ in range(_MOST_LOOKS):
+        if abs(now - last) < _STILL:
+            break
+        time.sleep(0.3)
+        now, last = _available(), now
+    return now
+
+
+def _available() -> int:
     rows = Path("/proc/meminfo").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("MemAvailable"))
 
@@ -179,6 +191,18 @@ def steps(held: Sequence[tuple[Sandbox, BashSession]], rounds: int) -> None:
             session.run(":")
     total = rounds * len(held) / (time.perf_counter() - started)
     report(f"  steps over {len(held)} alive, one after another", f"{total:8.0f}", "a second")
+
+
+def beside_the_worst(backend: NamespacesBackend, image: Image, rounds: int) -> None:
+    """How much slower 50 others step while one bombs, hogs, fills and spins, against the same one paused."""
+    held = [backend.create(image, LIMITS) for _ in range(50)]
+    sessions = [BashSession(sandbox, env=ENV) for sandbox in held]
+    monster = backend.create(image, Limits(cpus=1.0, memory=128 << 20, processes=64, disk=16 << 20))
+    let_loose(monster)
+    for command in ("echo on", "/bin/true"):
+        slower = middle(slowdowns(monster, sessions, rounds, command))
+        report(f"a step of 50 beside one at its worst, {command}", slower, "times as long")
+    backend.close()
 
 
 def only_alive(backend: NamespacesBackend, image: Image, count: int) -> None:
@@ -222,6 +246,7 @@ def main() -> None:
         from_a_warm_pool(backend, image, 5 if quick else 100)
         rate(backend, image, 20 if quick else 2000)
         alive(backend, image, (5, 10) if quick else (100, 1000, 2000), 10 if quick else 1000)
+        beside_the_worst(backend, image, 3 if quick else 21)
     finally:
         backend.close()
         shutil.rmtree(directory)

@@ -54,8 +54,10 @@ class CommandResult:
     """CPU seconds that the sandbox used meanwhile; None if unknown, as it is for short commands."""
     peak_memory: int | None = field(default=None, compare=False)
     """The most memory, in bytes, that the sandbox has used up to the command's end; None if unknown."""
-    killed_for_memory: bool | None = None
-    """Whether a process was killed because memory was full; None if unknown."""
+    limits_hit: tuple[str, ...] = field(default=(), compare=False)
+    """The limits that were hit, of ``memory cpus processes disk inodes files output command_timeout``. Asked for after
+    commands that failed with a word or took a tenth of a second; what was hit before by a shorter one, or by a job in
+    the background, is told with the next of them."""
 
     @classmethod
     def made(cls, **values: Any) -> CommandResult:

@@ -154,6 +154,7 @@ def dumps(value: Any) -> bytes:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_TUPLES = {"surviving_jobs", "limits_hit"}
 _RESULT = {field.name: field.default for field in dataclasses.fields(CommandResult)}
 
 
@@ -195,8 +196,8 @@ def decode_info(coded: Mapping[str, Any]) -> dict[str, Any]:
     info = dict(coded)
     if info.get("result") is not None:
         result = dict(info["result"])
-        if "surviving_jobs" in result:
-            result["surviving_jobs"] = tuple(result["surviving_jobs"])
+        for name in _TUPLES & result.keys():
+            result[name] = tuple(result[name])
         info["result"] = CommandResult(**result)
     if info.get("grade") is not None:
         info["grade"] = decode_grade(info["grade"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from cwm_env.errors import InfrastructureError
 from cwm_env.types import CommandResult, Grade, Limits, Task
 
+# Said in other words; and the CPU quota, which hurts nobody, and is hit or not by chance.
+_UNTOLD = ("output", "command_timeout", "cpus")
+
 
 def first(task: Task, limits: Limits) -> str:
     """The first observation: the instruction, and the budget."""
@@ -28,6 +31,8 @@ def after(result: CommandResult, turns_left: int, out_of: str | None, grade: Gra
     if result.truncated_bytes:
         where = f", kept in {result.output_file}" if result.output_file else ""
         facts.append(f"{result.truncated_bytes} bytes of output left out{where}")
+    if full := [name for name in result.limits_hit if name not in _UNTOLD]:
+        facts.append(f"limits reached: {', '.join(full)}")
     if result.submitted:
         facts.append("submitted")
     elif out_of:

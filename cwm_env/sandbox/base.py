@@ -59,18 +59,21 @@ class Usage:
     """Bytes that it may still write."""
     inodes_free: int
     """Files that it may still make."""
+    files_full: int | None
+    """Processes that now hold all the descriptors that they may."""
 
-    def hit_since(self, earlier: Usage) -> tuple[str, ...]:
-        """The limits that were hit after ``earlier`` was taken: of ``memory processes cpus disk inodes``.
+    def hit_since(self, earlier: Usage | None) -> tuple[str, ...]:
+        """The limits that were hit after ``earlier`` was taken: of ``memory processes cpus disk inodes files``.
 
-        A full disk is told as long as it is full.
+        A full disk is told as long as it is full, and descriptors as long as a process holds all that it may: nothing
+        counts how often they were refused. None stands for the sandbox's beginning.
         """
         found = [
             name
             for name, now, before in (
-                ("memory", self.memory_kills, earlier.memory_kills),
-                ("processes", self.processes_refused, earlier.processes_refused),
-                ("cpus", self.cpu_throttled, earlier.cpu_throttled),
+                ("memory", self.memory_kills, earlier and earlier.memory_kills),
+                ("processes", self.processes_refused, earlier and earlier.processes_refused),
+                ("cpus", self.cpu_throttled, earlier and earlier.cpu_throttled),
             )
             if (now or 0) > (before or 0)
         ]
@@ -78,6 +81,8 @@ class Usage:
             found.append("disk")
         if self.inodes_free == 0:
             found.append("inodes")
+        if self.files_full:
+            found.append("files")
         return tuple(found)
 
 

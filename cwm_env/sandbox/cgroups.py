@@ -7,6 +7,8 @@ neither. ``find`` looks once; ``Cgroups.settings`` says which values make the li
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -166,22 +168,51 @@ def _find_v2(root: Path, rows: list[list[str]]) -> Cgroups:
     if path is None or not (root / "cgroup.controllers").is_file():
         return Cgroups("none", why_not="no cgroup file system is mounted at /sys/fs/cgroup")
     own = root / path.strip("/")
-    # A group with processes in it may not hand controllers to groups below it, the root excepted: use the parent,
-    # which is what systemd delegates to a user's manager or a service with Delegate=yes.
+    # The parent is what systemd delegates to a user's manager; it is taken where the group itself is not ours alone.
     for home in (own, own.parent) if own != root else (own,):
         if not (os.access(home, os.W_OK) and os.access(home / "cgroup.procs", os.W_OK)):
             continue
-        handed = set((home / "cgroup.subtree_control").read_text().split())
-        wanted = set((home / "cgroup.controllers").read_text().split()) & set(CONTROLLERS) - handed
-        for name in sorted(wanted):
-            try:
-                (home / "cgroup.subtree_control").write_text(f"+{name}")
-                handed.add(name)
-            except OSError:
-                continue
-        usable = handed & set(CONTROLLERS)
+        usable = _hand_on(home)
+        if "memory" not in usable and home == own and (own == root or _is_delegated(own)):
+            _step_down(own)
+            usable = _hand_on(home)
         if usable:
             missing = sorted({"memory", "cpu", "pids"} - usable)
             why = f"{home} does not hand on {', '.join(missing)}" if missing else ""
             return Cgroups("v2", dict.fromkeys(sorted(usable), home), why)
     return Cgroups("none", why_not=f"no controller is delegated to {own}")
+
+
+def _hand_on(home: Path) -> set[str]:
+    """Let the groups below ``home`` have what is used of its controllers; those that they have then."""
+    handed = set((home / "cgroup.subtree_control").read_text().split())
+    wanted = set((home / "cgroup.controllers").read_text().split()) & set(CONTROLLERS) - handed
+    # All at once: where processes are in the way of the memory controller, the others would bind the group to threads.
+    for names in ([wanted] if wanted else []) + [{name} for name in wanted]:
+        try:
+            (home / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
+            handed |= names
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                break
+        if wanted <= handed:
+            break
+    return handed & set(CONTROLLERS)
+
+
+def _is_delegated(group: Path) -> bool:
+    """Whether systemd has marked it as its user's own, with all that is below."""
+    for mark in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(group, mark) == b"1":
+                return True
+    return False
+
+
+def _step_down(group: Path) -> None:
+    """Move the processes of ``group`` into one below it: a group with processes may not hand controllers on."""
+    below = group / "cwm-env-clients"
+    with contextlib.suppress(OSError):
+        below.mkdir(exist_ok=True)
+        for pid in (group / "cgroup.procs").read_text().split():
+            (below / "cgroup.procs").write_text(pid)

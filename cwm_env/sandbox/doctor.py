@@ -8,11 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cwm_env.errors import SandboxError
 from cwm_env.paths import cache_dir
 from cwm_env.sandbox import cgroups
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
+from cwm_env.types import Image, Limits
 
 _PROBE = Path(__file__).with_name("probe.py")
 _SECONDS = 20.0
@@ -24,9 +27,13 @@ _USERNS_REMEDY = (
 )
 _APPARMOR_REMEDY = (
     "AppArmor holds unprivileged user namespaces back: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, "
-    "or load a profile with `userns,` for this Python (docs/sandbox.md has one)"
+    "or load the spawner's profile (docs/sandbox.md has it)"
 )
 _PROC_REMEDY = "a container that hides parts of /proc forbids it: start it with --security-opt systempaths=unconfined"
+_OPAQUE_REMEDY = (
+    "a directory of the image that an episode removes cannot be made anew (EIO): use Linux 6.6 or later, or keep what "
+    "is written on disk (create(…, upper=DIRECTORY))"
+)
 _CGROUP_REMEDY = (
     "start it where control groups are delegated: systemd-run --user --scope -p Delegate=yes COMMAND; "
     "in Docker, --cgroupns=private with a writable /sys/fs/cgroup"
@@ -71,10 +78,15 @@ def _platform() -> Iterator[Finding]:
 def _kernel() -> Iterator[Finding]:
     said = _probe()
     root = os.geteuid() == 0
+    if said.get("userns") != "ok" and _is_restrained() and _makes_a_sandbox():
+        yield Finding("user namespaces", True, "AppArmor lets the spawner make them, by its profile, and nothing else")
+        return
     yield _finding("user namespaces", said.get("userns"), _userns_remedy())
     yield _finding("other namespaces", said.get("namespaces"), "use a kernel with mnt, pid, ipc, uts, net and cgroup")
     yield _finding("overlay in a user namespace", said.get("overlay"), "use Linux 5.11 or later with overlayfs")
     yield _finding("proc in a user namespace", said.get("proc"), _PROC_REMEDY)
+    again = _finding("removed directories", said.get("opaque"), _OPAQUE_REMEDY)
+    yield replace(again, required=False)
     if root:
         yield _finding(
             "idmapped mounts", _probe("idmap").get("idmap"), "use Linux 5.19 or later for images kept by root"
@@ -102,10 +114,36 @@ def _finding(name: str, said: str | None, remedy: str) -> Finding:
 
 
 def _userns_remedy() -> str:
-    restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    if restricted.is_file() and restricted.read_text().strip() == "1" and os.geteuid() != 0:
-        return _APPARMOR_REMEDY
-    return _USERNS_REMEDY
+    return _APPARMOR_REMEDY if _is_restrained() else _USERNS_REMEDY
+
+
+def _is_restrained() -> bool:
+    """Whether AppArmor may be what stands in the way, of all ordinary users or of this program."""
+    switch = _text(Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"))
+    label = _text(Path("/proc/self/attr/apparmor/current"))
+    return os.geteuid() != 0 and (switch == "1" or label not in ("", "unconfined"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _makes_a_sandbox() -> bool:
+    """Whether the spawner can do what this Python may not."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name in ("proc", "dev", "tmp", "run"):
+            (Path(directory) / name).mkdir()
+        backend = NamespacesBackend(spawners=1)
+        try:
+            backend.create(Image("nothing", "sha256:0", (Path(directory),)), Limits()).close()
+        except SandboxError:
+            return False
+        finally:
+            backend.close()
+    return True
 
 
 def _limits() -> Iterator[Finding]:
@@ -121,6 +159,8 @@ def _limits() -> Iterator[Finding]:
         else:
             yield Finding(what, False, f"{found.why_not or 'no such controller'}; {instead}", _CGROUP_REMEDY, False)
     yield Finding("disk limit", True, "enforced: what an episode writes lies in a tmpfs of its own", required=False)
+    files = "enforced by the kernel, which does not count what it refused: docs/sandbox.md says how a hit is noticed"
+    yield Finding("open files limit", True, files, required=False)
 
 
 def _tools() -> Iterator[Finding]:

@@ -26,6 +26,7 @@ def main() -> None:
         ("namespaces", _namespaces),
         ("overlay", _overlay),
         ("proc", _proc),
+        ("opaque", _opaque),
     ):
         try:
             attempt()
@@ -74,9 +75,15 @@ def _namespaces() -> None:
 def _overlay() -> None:
     _mount(b"tmpfs", b"/tmp", b"tmpfs", b"")  # a mount point in a namespace of its own
     os.chdir("/tmp")  # noqa: S108
-    for name in ("lower", "upper", "work", "root"):
+    for name in ("lower", "upper", "work", "root", "proc", "lower/again"):
         os.mkdir(name)  # noqa: PTH102 - the less is imported, the less hides what is tried
     _mount(b"overlay", b"root", b"overlay", b"lowerdir=lower,upperdir=upper,workdir=work,userxattr")
+
+
+def _opaque() -> None:
+    """A directory of the image that was removed can be made anew: the file system in memory has to note it."""
+    os.rmdir("root/again")  # noqa: PTH106
+    os.mkdir("root/again")  # noqa: PTH102
 
 
 def _proc() -> None:
@@ -84,7 +91,7 @@ def _proc() -> None:
     if child == 0:  # the first in the new pid namespace
         number = 0
         try:
-            _mount(b"proc", b"root", b"proc", b"")
+            _mount(b"proc", b"proc", b"proc", b"")
         except OSError as error:
             number = error.errno or 255
         os._exit(number)

@@ -11,12 +11,13 @@ from collections.abc import Collection
 from typing import Any
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Sandbox, Usage
+from cwm_env.sandbox.base import Sandbox
 from cwm_env.session import spool
 from cwm_env.session.output import Output
 from cwm_env.session.protocol import ARGV, Done, Jobs, ShellProtocol, State
 from cwm_env.session.settings import Settings
 from cwm_env.session.shell import Call, LiveText, Shell, Steps, Wait, Watcher
+from cwm_env.session.usage import LONG, Meter
 from cwm_env.types import CommandResult
 
 TIMED_OUT = 124
@@ -35,8 +36,7 @@ _TOUCHES = re.compile(
     rb"typeset|ulimit|umask|unalias|unset)\b"
 )
 _PAUSE, _STATE_AGE, _STATE_SHARE = 0.25, 2.0, 100
-_LONG = 0.1  # what was used is asked for after a command as long as this, or one that may have been killed for memory
-_KILLED = 137
+_SIGNALLED = 128  # what is above is the exit code of a command that a signal has ended
 _NOTHING_KNOWN: dict[str, Any] = {}
 _NO_JOBS: tuple[str, ...] = ()
 
@@ -55,8 +55,7 @@ class SessionCore:
         self._state_due = self._state_earliest = 0.0
         self._files = self._first_pid = 0
         self._idle_since = 0.0
-        self._unmeasured = 0.0
-        self._usage: Usage | None = None
+        self._meter = Meter()
         self._touched = self._rested = False
         self._hurried = False
         self._command_wait: Wait | None = None
@@ -121,9 +120,14 @@ class SessionCore:
                 exit_code, self.cwd, self._flagged = done.exit_code, done.cwd, done.flagged
             self._midway = False
             duration = time.monotonic() - started
-            used = (yield from self._used(duration)) if duration >= _LONG or exit_code == _KILLED else _NOTHING_KNOWN
-            self._unmeasured += duration
             shown, missing = output.text()
+            used = _NOTHING_KNOWN
+            failed = exit_code and (exit_code > _SIGNALLED or output.total)
+            if failed or timed_out or missing or duration >= LONG or self._meter.news:
+                now = yield Call(self._sandbox.usage)
+                used = self._meter.told(now, shown, failed=exit_code != 0, flooded=missing > 0, timed_out=timed_out)
+            else:
+                self._meter.unmeasured += duration
             file = (yield from self._keep_file(output)) if missing else None
         finally:
             self._hurried, self._command_wait, self._idle_since = False, None, time.monotonic()
@@ -210,29 +214,14 @@ class SessionCore:
             yield from self.measure()
 
     def measure(self) -> Steps[None]:
-        """See what the sandbox has used so far: what a long command has used is told against that."""
-        self._usage, self._unmeasured = (yield Call(self._sandbox.usage)), 0.0
-
-    def _used(self, duration: float) -> Steps[dict[str, Any]]:
-        """What the command that has just ended has used, as fields of its result."""
-        before, known = self._usage, self._unmeasured < _LONG / 10
-        yield from self.measure()
-        self._unmeasured = -duration  # which is added to it in the end
-        if before is None:
-            return _NOTHING_KNOWN
-        now = self._usage
-        assert now is not None
-        used: dict[str, Any] = {"peak_memory": now.memory_peak}
-        if known and now.cpu_seconds is not None and before.cpu_seconds is not None:
-            used["cpu_time"] = round(now.cpu_seconds - before.cpu_seconds, 3)
-        if now.memory_kills is not None and before.memory_kills is not None:
-            used["killed_for_memory"] = now.memory_kills > before.memory_kills
-        return used
+        """See what the sandbox has used so far: what a command has used is told against that."""
+        self._meter.begin((yield Call(self._sandbox.usage)))
 
     def _stop_command(self, shell: Shell, output: Output, begun: float) -> Steps[Done | None]:
         """Bring bash back to its prompt: SIGINT, then kill what the command started. None if it does not come."""
         if shell.torn:
             return None
+        self._meter.glance((yield Call(self._sandbox.usage)))
         yield Call(shell.process.interrupt)
         done = yield from self._answer(shell, output)
         # What ignored the signal, or moved to a session of its own, was started by the command all the same.

@@ -27,6 +27,7 @@ from cwm_env.session.blocking import BashSession
 from cwm_env.session.foreground import Foreground, ForegroundWatch
 from cwm_env.session.output import Output, decoded
 from cwm_env.session.screen import Screen
+from cwm_env.session.usage import Meter
 from cwm_env.types import CommandResult
 
 RUNNING = -1
@@ -83,6 +84,7 @@ class TerminalSession:
         self.cwd = cwd
         self._size = rows, columns
         self._control = BashSession(sandbox, env=env, user=user, flag_file=flag_file)
+        self._meter = Meter()
         self._process: Process | None = None
         try:
             self._start()
@@ -118,6 +120,13 @@ class TerminalSession:
         control = self._control.run("")
         exit_code = (code or 0) if ended else RUNNING if self._running else self._exit_code
         text, missing = self._said.text()
+        used = self._meter.told(
+            self._sandbox.usage(),
+            text,
+            failed=exit_code not in (0, RUNNING),
+            flooded=bool(missing),
+            timed_out=not settled,
+        )
         return CommandResult(
             text,
             exit_code,
@@ -129,6 +138,7 @@ class TerminalSession:
             submitted=control.submitted,
             running=self._running,
             screen=self.screen,
+            **used,
         )
 
     def resize(self, rows: int, columns: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cwm_env.sandbox.base import Sandbox
@@ -21,6 +21,44 @@ def call(number, *arguments):
     return errno.errorcode[ctypes.get_errno()] if value == -1 else "went through"
 """
 """For Python in the sandbox: ``call`` makes a system call and names what came of it."""
+
+
+BOMB = "f() { f & f & }; f 2>/dev/null; while :; do f 2>/dev/null; done"
+HOG = "import os; k = []\nwhile True: k.append(os.urandom(1 << 20))"
+WORST = (BOMB, f"while :; do /usr/bin/python3 -c '{HOG}'; done", "while :; do cat /dev/zero > /tmp/x; done",
+         "while :; do :; done")  # fmt: skip
+"""A fork bomb, a memory hog, a disk filler and a spin, for bash."""
+
+
+def let_loose(sandbox: Sandbox) -> None:
+    """Begin to do the worst, all at once."""
+    for script in WORST:
+        sandbox.spawn(["bash", "-c", f"{{ {script}; }} >/dev/null 2>&1"]).close()
+    time.sleep(0.5)
+
+
+def slowdowns(monster: Sandbox, sessions: Sequence[BashSession], rounds: int, command: str) -> list[float]:
+    """How many times longer the median step of ``sessions`` takes while ``monster`` runs than while it is paused.
+
+    One figure for each round, of two measurements right after one another: whatever else the machine does meets both.
+    """
+
+    def median() -> float:
+        taken = []
+        for session in sessions:
+            started = time.perf_counter()
+            assert session.run(command).exit_code == 0
+            taken.append(time.perf_counter() - started)
+        return statistics.median(taken)
+
+    found = []
+    for _ in range(rounds):
+        monster.pause()
+        calm = median()
+        monster.resume()
+        time.sleep(0.05)
+        found.append(median() / calm)
+    return found
 
 
 class Neighbour:

@@ -13,12 +13,10 @@ from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
-from tests.adversarial.attacks import Neighbour
+from tests.adversarial.attacks import BOMB, HOG, Neighbour, let_loose, slowdowns
 from tests.adversarial.conftest import TIGHT
 from tests.sandbox.tools import needs_python, python, said, shell
 
-BOMB = "f() { f & f & }; f 2>/dev/null; while :; do f 2>/dev/null; done"
-HOG = "import os; k = []\nwhile True: k.append(os.urandom(1 << 20))"
 SLACK = 0.02
 """Seconds of a step that the machine itself may add: two cores are shared by everything that is tested."""
 
@@ -125,26 +123,19 @@ def test_spinning_sandboxes_get_fair_shares(backend: NamespacesBackend, image: I
 
 
 @needs_python
-def test_fifty_neighbours_go_on_while_one_does_its_worst(backend: NamespacesBackend, image: Image) -> None:
+@pytest.mark.parametrize("command", ["echo on", "/bin/true"])
+def test_fifty_neighbours_steps_at_most_double_while_one_does_its_worst(
+    backend: NamespacesBackend, image: Image, command: str
+) -> None:
+    if "cpu" not in backend.cgroups.homes:
+        pytest.skip("no control group shares the CPU here")
     made = [backend.create(image, Limits()) for _ in range(50)]
     sessions = [BashSession(sandbox) for sandbox in made]
-
-    def median() -> float:
-        taken = []
-        for session in sessions * 2:
-            started = time.perf_counter()
-            assert session.run("echo on").output == "on\n"
-            taken.append(time.perf_counter() - started)
-        return statistics.median(taken)
-
-    calm = median()
     monster = backend.create(image, TIGHT)
-    for script in (BOMB, f"while :; do /usr/bin/python3 -c '{HOG}'; done", "while :; do cat /dev/zero > /tmp/x; done",
-                   "while :; do :; done"):  # fmt: skip
-        monster.spawn(["bash", "-c", f"{{ {script}; }} >/dev/null 2>&1"]).close()
-    time.sleep(0.5)
-    wild = median()
-    assert wild < 2 * calm + SLACK
+    let_loose(monster)
+    before = monster.usage().cpu_seconds or 0.0
+    assert statistics.median(slowdowns(monster, sessions, 9, command)) <= 2
+    assert (monster.usage().cpu_seconds or 0.0) > before + 0.2, "it did not do its worst"
     started = time.monotonic()
     monster.close()
     assert time.monotonic() - started < 2

@@ -22,6 +22,7 @@ def test_the_benchmark_of_sandboxes_runs_small() -> None:
         "two spawners",
         "alive, each",
         "steps over",
+        "beside one at its worst",
     ):
         assert figure in done.stdout
     assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -187,10 +188,6 @@ def test_counters_of_v2_are_read(tmp_path: Path) -> None:
 def test_users_of_one_sandbox_are_counted_together_even_without_groups(image: Image) -> None:
     if os.geteuid() != 0:
         pytest.skip("there is one user in the sandbox of an ordinary user")
-    backend = NamespacesBackend(cgroups=Cgroups("none"))
-    sandbox = backend.create(image, SMALL)
-    if said(shell(sandbox, "cat /proc/sys/kernel/pid_max")) == Path("/proc/sys/kernel/pid_max").read_text().strip():
-        pytest.skip("this kernel has one count of process ids for all")
     script = """
 import os, time
 alive = 0
@@ -209,5 +206,8 @@ for uid in range(1, 60):
 time.sleep(1)
 print(sum(name.isdigit() for name in os.listdir("/proc")))
 """
-    assert int(said(python(sandbox, script, timeout=60))) < SMALL.processes + 301
-    backend.close()
+    with contextlib.closing(NamespacesBackend(cgroups=Cgroups("none"))) as backend:
+        sandbox = backend.create(image, SMALL)
+        if said(shell(sandbox, "cat /proc/sys/kernel/pid_max")) == Path("/proc/sys/kernel/pid_max").read_text().strip():
+            pytest.skip("this kernel has one count of process ids for all")
+        assert int(said(python(sandbox, script, timeout=60))) < SMALL.processes + 301

@@ -228,4 +228,4 @@ def test_a_memory_hog_dies_and_is_said_to(backend: Backend, image: Image) -> Non
             assert bash.run("echo $X").output == "kept\n"
             time.sleep(0.3)
             result = bash.run("python3 -c 'x = bytearray(1 << 30)'")
-            assert (result.exit_code, result.killed_for_memory, result.shell_restarted) == (137, True, False)
+            assert (result.exit_code, result.limits_hit, result.shell_restarted) == (137, ("memory",), False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cwm_env.sandbox.base import Usage
 from cwm_env.sandbox.docker.channel import Answer
+from cwm_env.sandbox.namespaces.sandbox import files_full
 
 
 def usage_of(answer: Answer) -> Usage:
@@ -44,6 +45,7 @@ def _usage(
         disk_used=int(answer["disk_used"]),
         disk_free=int(answer["disk_free"]),
         inodes_free=int(answer["inodes_free"]),
+        files_full=files_full(answer),
     )
 
 

@@ -7,20 +7,26 @@ import select
 import signal
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cwm_env.errors import SandboxError
-
-if TYPE_CHECKING:
-    from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 
 _STATUS = struct.Struct("=i")
 
 
-class NamespaceProcess:
-    """A ``Process`` in a ``NamespaceSandbox``."""
+class Owner(Protocol):
+    """The sandbox, as far as one of its processes needs it."""
 
-    def __init__(self, sandbox: NamespaceSandbox, pid: int, descriptors: Sequence[int]) -> None:
+    id: str
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to the group of a process; nothing if it or the sandbox is gone."""
+
+
+class NamespaceProcess:
+    """A ``Process`` whose pid 1 is the native program."""
+
+    def __init__(self, sandbox: Owner, pid: int, descriptors: Sequence[int]) -> None:
         self._sandbox = sandbox
         self.pid = pid
         self.stdin, self.stdout, self.stderr, self.exited = descriptors

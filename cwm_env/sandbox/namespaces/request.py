@@ -64,7 +64,9 @@ def enforced(cgroups: Cgroups) -> dict[str, str]:
         "cpus": group if "cpu" in cgroups.homes else "not enforced",
         "processes": group if "pids" in cgroups.homes else "count of each user in the sandbox, and of process ids",
         "disk": "size of the sandbox's own file system in memory; on disk, only of each file",
-        "files": "count of each process",
+        "inodes": "number of files of the same file system; on disk, not enforced",
+        "files": "count of each process; a hit, which nothing counts, is told while a process holds all that it may "
+        "and where a failed command says so",
         "network": "network namespace; a proxy outside where names are allowed",
         "output": "reader outside the sandbox",
         "command_timeout": "clock outside the sandbox",

@@ -135,6 +135,7 @@ class NamespaceSandbox:
             disk_used=int(answer["disk_used"]),
             disk_free=int(answer["disk_free"]),
             inodes_free=int(answer["inodes_free"]),
+            files_full=files_full(answer),
         )
 
     def pause(self) -> None:
@@ -253,6 +254,12 @@ class NamespaceSandbox:
         if "error" in answer:
             raise SandboxError(f"sandbox {self.id}: {answer['error']}")
         return answer, descriptors
+
+
+def files_full(answer: Mapping[str, str]) -> int | None:
+    """How many processes hold all descriptors that they may; None where the kernel does not tell (before Linux 6.2)."""
+    count = int(answer["files_full"])
+    return None if count < 0 else count
 
 
 _USAGE = wire.encode([("do", "usage")])

@@ -25,7 +25,7 @@ from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import failures, host_of, raw, tenant_of
 
 router = APIRouter(tags=["openenv"])
-_SHOWN = ("exit_code", "cwd", "timed_out", "truncated_bytes")
+_SHOWN = ("exit_code", "cwd", "timed_out", "truncated_bytes", "limits_hit")
 
 
 class Action(BaseModel):

@@ -216,6 +216,7 @@ static void answer_counters(const struct plan *plan) {
 	static char text[16384];
 	size_t size = 0;
 	unsigned long long used = 0, left = 0, inodes = 0;
+	struct work alive = work_of_processes();
 	for (size_t i = 1; i < LENGTH(plan->written); i++) {
 		struct statvfs disk;
 		if (plan->written[i] < 0 || fstatvfs(plan->written[i], &disk))
@@ -225,8 +226,9 @@ static void answer_counters(const struct plan *plan) {
 		if (i == 1)
 			left = here, inodes = disk.f_files ? disk.f_ffree : INT64_MAX; /* gVisor counts none */
 	}
-	size = (size_t)snprintf(text, sizeof text, "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu",
-	                        work_of_processes(), 0, used, 0, left, 0, inodes) + 1;
+	size = (size_t)snprintf(text, sizeof text,
+	                        "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu%cfiles_full=%d",
+	                        alive.cpu_us, 0, used, 0, left, 0, inodes, 0, alive.full) + 1;
 	for (size_t i = 0; i < LENGTH(counters); i++) {
 		char path[128], content[1024];
 		snprintf(path, sizeof path, "/sys/fs/cgroup/%s", counters[i][1]);

@@ -67,11 +67,13 @@ static void answer_usage(const struct plan *plan) {
 	char text[512];
 	getrusage(RUSAGE_CHILDREN, &gone);
 	fstatvfs(plan->written[1], &disk);
+	struct work alive = work_of_processes();
 	long long cpu = (gone.ru_utime.tv_sec + gone.ru_stime.tv_sec) * 1000000LL + gone.ru_utime.tv_usec +
-	                gone.ru_stime.tv_usec + work_of_processes();
+	                gone.ru_stime.tv_usec + alive.cpu_us;
+	unsigned long long used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize, left = disk.f_bfree * disk.f_frsize;
 	int size = snprintf(text, sizeof text,
-	                    "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu", cpu, 0, (unsigned long long)(disk.f_blocks - disk.f_bfree) * disk.f_frsize, 0,
-	                    (unsigned long long)disk.f_bfree * disk.f_frsize, 0, (unsigned long long)disk.f_ffree) + 1;
+	                    "cpu_us=%lld%cdisk_used=%llu%cdisk_free=%llu%cinodes_free=%llu%cfiles_full=%d", cpu, 0, used, 0,
+	                    left, 0, (unsigned long long)disk.f_ffree, 0, alive.full) + 1;
 	send_fields(plan->control, text, (size_t)size, NULL, 0);
 }
 

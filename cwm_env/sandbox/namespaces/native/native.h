@@ -158,16 +158,21 @@ int start_program(const struct plan *plan, const struct message *request, pid_t 
 /* processes.c */
 
 int kill_processes(const struct message *request, void (*reap)(void));
-long long work_of_processes(void);
+struct work {
+	long long cpu_us; /* CPU time, at the resolution of the kernel's clock tick */
+	int full;         /* how many hold all the descriptors that they may; -1 where the kernel does not tell */
+};
+
+struct work work_of_processes(void);
 bool pause_processes(void);
 void resume_processes(void);
 
 /* tools.c, pack.c and unpack.c: work on files, done by a process of the sandbox. */
 
 int run_tool(const struct plan *plan, int count, char **arguments);
-/* Pack what `base` of `directory` is, called `name` in the archive; directories `twice`, so that they get their times
- * back when their content is there. 0, or -1. */
-int pack(int directory, const char *base, const char *name, int out, bool twice);
+/* Pack what `base` of `directory` is, called `name` in the archive; `exactly` where `unpack` will read it, with rules of
+ * trust. 0, or -1. */
+int pack(int directory, const char *base, const char *name, int out, bool exactly);
 int pack_end(int out);
 
 struct unpack_rules {

@@ -1,7 +1,8 @@
 /* A tree as a tar archive: streamed, going down by descriptors, so that no link leads out of it.
  *
  * Names of any bytes and length (GNU's long names), holes of sparse files (GNU's map, version 0.1), hard links, and
- * the attributes of users, among them overlayfs's marks. Sockets are left out. */
+ * the attributes of users, among them overlayfs's marks. Sockets are left out, as nobody would answer on them. An exact
+ * archive, which only `unpack` reads, also has nanoseconds and file capabilities. */
 
 #include "native.h"
 #include "tar.h"
@@ -20,7 +21,7 @@ struct seen {
 	char *name;
 };
 
-static bool directories_again; /* after what is in them, so that their times come out right */
+static bool exact; /* and directories again after what is in them, so that their times come out right */
 static struct seen *links;
 static size_t link_count, link_room;
 
@@ -89,12 +90,35 @@ static void add_attributes(struct attributes *to, int file) {
 	static char names[65536], value[65536], key[512];
 	ssize_t size = flistxattr(file, names, sizeof names);
 	for (char *name = names; name < names + size; name += strlen(name) + 1) {
-		ssize_t got = strncmp(name, "user.", 5) ? -1 : fgetxattr(file, name, value, sizeof value);
+		bool wanted = !strncmp(name, "user.", 5) || (exact && !strcmp(name, "security.capability"));
+		ssize_t got = wanted ? fgetxattr(file, name, value, sizeof value) : -1;
 		if (got < 0)
 			continue;
 		snprintf(key, sizeof key, "SCHILY.xattr.%.255s", name);
 		add_record(to, key, value, (size_t)got);
 	}
+}
+
+/* What of its time the header's whole seconds since 1970 cannot hold. */
+static void add_time(struct attributes *to, const struct timespec *time) {
+	char text[64];
+	bool early = time->tv_sec < 0;
+	if (!exact || (!early && !time->tv_nsec))
+		return;
+	long long seconds = early ? -(long long)time->tv_sec - (time->tv_nsec > 0) : (long long)time->tv_sec;
+	long fraction = early && time->tv_nsec ? 1000000000 - time->tv_nsec : time->tv_nsec;
+	int size = snprintf(text, sizeof text, "%s%lld.%09ld", early ? "-" : "", seconds, fraction);
+	add_record(to, "mtime", text, (size_t)size);
+}
+
+/* What stands before an entry's data; frees `extra`. */
+static bool put_entry(int out, struct header *header, const char *name, const char *target, struct attributes *extra) {
+	bool good = (!extra->size || put_extra(out, 'x', extra->text, extra->size)) &&
+	            put_name(out, 'K', target, header->link) && put_name(out, 'L', name, header->name) &&
+	            put_header(out, header);
+	free(extra->text);
+	*extra = (struct attributes){0};
+	return good;
 }
 
 struct segment {
@@ -153,6 +177,7 @@ static bool put_file(int out, int file, const char *name, const struct stat *sta
 	int count = 1;
 	off_t total = 0;
 	add_attributes(&extra, file);
+	add_time(&extra, &status->st_mtim);
 	segments[0] = (struct segment){0, status->st_size};
 	if (status->st_blocks * 512 < status->st_size) {
 		count = find_segments(file, status->st_size, segments);
@@ -161,11 +186,9 @@ static bool put_file(int out, int file, const char *name, const struct stat *sta
 	for (int i = 0; i < count; i++)
 		total += segments[i].size;
 	number_into(header->size, sizeof header->size, (unsigned long long)total);
-	bool good = (!extra.size || put_extra(out, 'x', extra.text, extra.size)) && put_name(out, 'L', name, header->name) &&
-	            put_header(out, header);
+	bool good = put_entry(out, header, name, "", &extra);
 	for (int i = 0; good && i < count; i++)
 		good = put_data(out, file, segments[i].start, segments[i].size);
-	free(extra.text);
 	return good && pad(out, (unsigned long long)total);
 }
 
@@ -184,12 +207,14 @@ static const char *packed_as(const struct stat *status, const char *name) {
 	return NULL;
 }
 
-static int pack_directory(int directory, const char *name, struct header *header, int out, int depth);
+static int pack_directory(int directory, const char *name, const struct stat *status, struct header *header, int out,
+                          int depth);
 
 static int pack_entry(int parent, const char *base, const char *name, int out, int depth) {
 	struct stat status;
 	char target[4097] = "";
 	struct header header = {0};
+	struct attributes extra = {0};
 	if (fstatat(parent, base, &status, AT_SYMLINK_NOFOLLOW))
 		return errno == ENOENT ? 0 : -1;
 	int type = status.st_mode & S_IFMT, file = -1, done = 0;
@@ -201,9 +226,7 @@ static int pack_entry(int parent, const char *base, const char *name, int out, i
 	const char *first = type != S_IFDIR && status.st_nlink > 1 && type != S_IFCHR ? packed_as(&status, name) : NULL;
 	if (first) {
 		header.type = '1';
-		return put_name(out, 'K', first, header.link) && put_name(out, 'L', name, header.name) && put_header(out, &header)
-		           ? 0
-		           : -1;
+		return put_entry(out, &header, name, first, &extra) ? 0 : -1;
 	}
 	if (type == S_IFREG || type == S_IFDIR) {
 		file = openat(parent, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (type == S_IFDIR ? O_DIRECTORY : 0));
@@ -213,7 +236,7 @@ static int pack_entry(int parent, const char *base, const char *name, int out, i
 			header.type = '0';
 			done = put_file(out, file, name, &status, &header) ? 0 : -1;
 		} else
-			done = pack_directory(file, name, &header, out, depth);
+			done = pack_directory(file, name, &status, &header, out, depth);
 		if (file >= 0)
 			close(file);
 		return done;
@@ -236,11 +259,12 @@ static int pack_entry(int parent, const char *base, const char *name, int out, i
 	default:
 		return 0;
 	}
-	return put_name(out, 'K', target, header.link) && put_name(out, 'L', name, header.name) && put_header(out, &header) ? 0
-	                                                                                                                    : -1;
+	add_time(&extra, &status.st_mtim);
+	return put_entry(out, &header, name, target, &extra) ? 0 : -1;
 }
 
-static int pack_directory(int directory, const char *name, struct header *header, int out, int depth) {
+static int pack_directory(int directory, const char *name, const struct stat *status, struct header *header, int out,
+                          int depth) {
 	struct attributes extra = {0};
 	char *path = malloc(strlen(name) + 260);
 	int copy = dup(directory), done = 0;
@@ -250,8 +274,7 @@ static int pack_directory(int directory, const char *name, struct header *header
 	add_attributes(&extra, directory);
 	header->type = '5';
 	sprintf(path, "%s/", name);
-	if ((extra.size && !put_extra(out, 'x', extra.text, extra.size)) || !put_name(out, 'L', path, header->name) ||
-	    !put_header(out, header))
+	if (!put_entry(out, header, path, "", &extra))
 		done = -1;
 	for (struct dirent *entry; !done && (entry = readdir(stream));) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
@@ -260,7 +283,8 @@ static int pack_directory(int directory, const char *name, struct header *header
 		done = pack_entry(directory, entry->d_name, path, out, depth + 1);
 	}
 	sprintf(path, "%s/", name);
-	if (!done && directories_again && !(put_name(out, 'L', path, header->name) && put_header(out, header)))
+	add_time(&extra, &status->st_mtim);
+	if (!done && exact && !put_entry(out, header, path, "", &extra))
 		done = -1;
 	closedir(stream);
 	free(path);
@@ -269,8 +293,8 @@ static int pack_directory(int directory, const char *name, struct header *header
 }
 
 /* Pack what `base` of `directory` is, called `name` in the archive. */
-int pack(int directory, const char *base, const char *name, int out, bool twice) {
-	directories_again = twice;
+int pack(int directory, const char *base, const char *name, int out, bool exactly) {
+	exact = exactly;
 	return pack_entry(directory, base, name, out, 0);
 }
 

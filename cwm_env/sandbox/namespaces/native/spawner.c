@@ -18,6 +18,8 @@
 
 #define BUCKETS 1024
 #define LAST_SECONDS 10
+#define MOST_UNSEEN 64
+#define PAUSE_MILLISECONDS 5
 
 struct sandbox {
 	struct sandbox *next;
@@ -26,7 +28,7 @@ struct sandbox {
 };
 
 static struct sandbox *alive[BUCKETS], *leftover;
-static int client, deaths, lifeline[2];
+static int client, deaths, lifeline[2], unseen;
 
 static void add(pid_t pid, const char *id) {
 	struct sandbox *made = malloc(sizeof *made);
@@ -51,19 +53,32 @@ static void remove_leftovers(void) {
 	}
 }
 
-static void reap(void) {
-	struct signalfd_siginfo ignored[8];
-	while (read(deaths, ignored, sizeof ignored) > 0)
-		;
-	for (pid_t pid; (pid = waitpid(-1, NULL, WNOHANG)) > 0;)
-		for (struct sandbox **at = &alive[pid % BUCKETS]; *at; at = &(*at)->next)
-			if ((*at)->pid == pid) {
-				struct sandbox *gone = *at;
-				*at = gone->next;
-				gone->next = leftover;
-				leftover = gone;
-				break;
-			}
+static void bury(pid_t pid) {
+	for (struct sandbox **at = &alive[pid % BUCKETS]; *at; at = &(*at)->next)
+		if ((*at)->pid == pid) {
+			struct sandbox *gone = *at;
+			*at = gone->next;
+			gone->next = leftover;
+			leftover = gone;
+			return;
+		}
+}
+
+/* To wait for any child, the kernel looks at each of them; to wait for one that a signal names, at that one. Signals
+ * that come together are one signal, though: where `unseen` is not 0, others may have died. */
+static void reap(bool everyone) {
+	struct signalfd_siginfo died[8];
+	ssize_t size;
+	pid_t pid;
+	while ((size = read(deaths, died, sizeof died)) > 0)
+		for (size_t i = 0; i < (size_t)size / sizeof *died; i++, unseen++)
+			if ((pid = waitpid((pid_t)died[i].ssi_pid, NULL, WNOHANG)) > 0)
+				bury(pid);
+	if (everyone || unseen >= MOST_UNSEEN) {
+		unseen = 0;
+		while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+			bury(pid);
+	}
 	remove_leftovers();
 }
 
@@ -183,7 +198,7 @@ static void end(void) {
 		for (size_t i = 0; i < BUCKETS; i++)
 			for (struct sandbox *at = alive[i]; at; at = at->next)
 				left = true, kill(at->pid, SIGKILL);
-		reap();
+		reap(true);
 	}
 	_exit(0);
 }
@@ -204,9 +219,9 @@ int main(int count, char **arguments) {
 	cgroups_are_in(arguments + 2, count - 2);
 	struct pollfd ready[] = {{client, POLLIN, 0}, {deaths, POLLIN, 0}};
 	for (;;) {
-		poll(ready, LENGTH(ready), leftover ? 5 : -1);
-		if (ready[1].revents || leftover)
-			reap();
+		int woken = poll(ready, LENGTH(ready), leftover || unseen ? PAUSE_MILLISECONDS : -1);
+		if (ready[1].revents || leftover || unseen)
+			reap(woken == 0);
 		if (!ready[0].revents)
 			continue;
 		static struct message request; /* large, and the child goes on reading it */

@@ -3,6 +3,8 @@
 #ifndef CWM_TAR_H
 #define CWM_TAR_H
 
+#include <time.h>
+
 #define BLOCK 512
 #define LONG_NAME "././@LongLink"
 
@@ -32,7 +34,7 @@ struct entry {
 	const char *map;          /* of a file with holes, or NULL */
 	unsigned long long size;  /* bytes that follow in the archive */
 	unsigned long long whole; /* bytes of the file */
-	double mtime;
+	struct timespec mtime;
 };
 
 /* untar.c: the entry that next_entry() has read. */

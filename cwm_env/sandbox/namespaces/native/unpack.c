@@ -126,6 +126,11 @@ static const char *make_file(int in, int parent, const char *base) {
 	return !good ? strerror(failed_with) : left || !skip(in, padding(entry.size)) ? "the archive ends too early" : NULL;
 }
 
+/* Attributes of users, and file capabilities. */
+static bool is_kept(const char *record) {
+	return !strncmp(record, " SCHILY.xattr.user.", 19) || !strncmp(record, " SCHILY.xattr.security.capability=", 34);
+}
+
 static void set_attributes_of(int parent, const char *base) {
 	static char key[512];
 	char *at = entry.pax;
@@ -135,7 +140,7 @@ static void set_attributes_of(int parent, const char *base) {
 		size_t record = strtoul(at, &text, 10);
 		if (!record || record > (size_t)(entry.pax + entry.pax_size - at))
 			break;
-		if (!strncmp(text, " SCHILY.xattr.user.", 19) && (equals = memchr(text, '=', record - (size_t)(text - at)))) {
+		if (is_kept(text) && (equals = memchr(text, '=', record - (size_t)(text - at)))) {
 			if (file < 0)
 				file = openat(parent, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 			snprintf(key, sizeof key, "%.*s", (int)(equals - text - 14), text + 14);
@@ -153,7 +158,7 @@ static const char *dress(int parent, const char *base, const struct unpack_rules
 	mode_t mode = (mode_t)number_of(h->mode, sizeof h->mode) & (rules->trusted ? 07777 : 0777);
 	uid_t uid = rules->trusted ? (uid_t)number_of(h->uid, sizeof h->uid) : rules->uid;
 	gid_t gid = rules->trusted ? (gid_t)number_of(h->gid, sizeof h->gid) : rules->gid;
-	struct timespec times[2] = {{0, UTIME_OMIT}, {(time_t)entry.mtime, 0}};
+	struct timespec times[2] = {{0, UTIME_OMIT}, entry.mtime};
 	if (many_ids() && fchownat(parent, base, uid, gid, AT_SYMLINK_NOFOLLOW))
 		return system_error();
 	if (h->type != '2' && fchmodat(parent, base, mode, 0))

@@ -74,6 +74,19 @@ static const char *read_extra(int in, char type, unsigned long long size) {
 	return NULL;
 }
 
+/* Seconds with a fraction, to the nanosecond, which a double cannot hold. */
+static struct timespec time_of(const char *text) {
+	char *at;
+	bool early = *text == '-';
+	long long seconds = strtoll(text, &at, 10);
+	long fraction = 0, unit = *at == '.' ? 100000000 : 0;
+	for (at++; unit && *at >= '0' && *at <= '9'; at++, unit /= 10)
+		fraction += (*at - '0') * unit;
+	if (early && fraction)
+		return (struct timespec){(time_t)seconds - 1, 1000000000 - fraction};
+	return (struct timespec){(time_t)seconds, fraction};
+}
+
 static void apply_pax(void) {
 	size_t size;
 	char *value;
@@ -84,7 +97,7 @@ static void apply_pax(void) {
 	if ((value = pax("size", &size)))
 		entry.size = strtoull(value, NULL, 10);
 	if ((value = pax("mtime", &size)))
-		entry.mtime = strtod(value, NULL);
+		entry.mtime = time_of(value);
 	entry.whole = entry.size;
 	entry.map = pax("GNU.sparse.map", &size);
 	if ((value = pax("GNU.sparse.size", &size)))
@@ -119,7 +132,7 @@ const char *next_entry(int in, bool *more) {
 		         h->name);
 	if (!entry.long_link)
 		snprintf(entry.link, sizeof entry.link, "%.*s", 100, h->link);
-	entry.mtime = (double)number_of(h->mtime, sizeof h->mtime);
+	entry.mtime = (struct timespec){(time_t)number_of(h->mtime, sizeof h->mtime), 0};
 	if (strchr("123456", h->type ? h->type : '0') && h->type)
 		entry.size = 0;
 	apply_pax();
