@@ -1,9 +1,9 @@
 """The proxy that lets sandboxes reach the names they may reach, and nothing else.
 
 It listens on a socket that lies in the sandbox's own network namespace, or is given the connections that were made
-there, and connects from outside, so that the sandbox has no route to anywhere. It speaks HTTP (``CONNECT``, and plain requests) and SOCKS 5. A name is looked up
-here; addresses that are not public are refused unless a rule names them, so that no name can lead to the machine's
-own services. What passes through a connection is not looked at.
+there, and connects from outside, so that the sandbox has no route to anywhere. It speaks HTTP (``CONNECT``, and plain
+requests) and SOCKS 5. A name is looked up here; addresses that are not public are refused unless a rule names them, so
+that no name can lead to the machine's own services. What passes through a connection is not looked at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The whole table of inputs that broke other runtimes, on the Docker engine."""
+"""The whole table of inputs that broke other runtimes, on the Docker engine with runc and with gVisor."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.docker.backend import DockerBackend
 from cwm_env.sandbox.run import run
 from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
-from tests.docker.debian import on_debian
-from tests.envs.small import write_task
 from tests.session.cases import CASES, Case
 from tests.session.conftest import ENV, AsyncDriver, end
 
@@ -46,16 +43,11 @@ class Boxes:
             run(self._shared, ["sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*"], timeout=20)
 
 
-@pytest.fixture(scope="module")
-def debian(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """A Debian with Python, procps, less and git."""
-    directory = tmp_path_factory.mktemp("debian")
-    return store.get(on_debian(write_task(directory), directory / "images").image)
-
-
-@pytest.fixture(scope="module")
-def boxes(docker_backend: DockerBackend, debian: Image) -> Boxes:
-    return Boxes(docker_backend, debian)
+@pytest.fixture(scope="module", params=["runc", "runsc"])
+def boxes(
+    request: pytest.FixtureRequest, docker_backend: DockerBackend, gvisor_backend: DockerBackend, debian: Image
+) -> Boxes:
+    return Boxes(docker_backend if request.param == "runc" else gvisor_backend, debian)
 
 
 @pytest.fixture

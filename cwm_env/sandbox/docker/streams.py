@@ -13,7 +13,7 @@ from typing import Literal
 from cwm_env.sandbox.docker.pump import Pump
 
 WINDOW = 256 << 10
-"""Bytes that one side may send on a stream before the other says that it has passed them on, as in ``native/container.h``."""
+"""Bytes that one side may send on a stream before the other says that it has passed them on (``container.h``)."""
 PIECE = 32 << 10
 """Bytes that a frame may hold."""
 GRANT = WINDOW // 4
