@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.conformance import KNOWN_SESSIONS
 from cwm_env.sandbox.docker.backend import DockerBackend
 from cwm_env.sandbox.run import run
 from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
 from tests.session.cases import CASES, Case
-from tests.session.conftest import ENV, AsyncDriver, end
+from tests.session.conftest import ENV, AsyncDriver, Driver, end
 
 _LEAVE_DAMAGE = 20
 """From this row on, cases get a sandbox of their own."""
@@ -43,11 +45,11 @@ class Boxes:
             run(self._shared, ["sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*"], timeout=20)
 
 
-@pytest.fixture(scope="module", params=["runc", "runsc"])
+@pytest.fixture(scope="module")
 def boxes(
     request: pytest.FixtureRequest, docker_backend: DockerBackend, gvisor_backend: DockerBackend, debian: Image
 ) -> Boxes:
-    return Boxes(docker_backend if request.param == "runc" else gvisor_backend, debian)
+    return Boxes(docker_backend if request.param == "docker" else gvisor_backend, debian)
 
 
 @pytest.fixture
@@ -56,15 +58,39 @@ def box(request: pytest.FixtureRequest, boxes: Boxes) -> Iterator[Sandbox]:
     boxes.give_back()
 
 
-@pytest.mark.parametrize("driver", [BashSession, AsyncDriver], ids=["blocking", "asyncio"])
+# gVisor in one driver, for time: what lies below a session is the same for both.
+@pytest.mark.parametrize(
+    ("boxes", "driver"),
+    [
+        pytest.param("docker", BashSession, id="runc-blocking"),
+        pytest.param("docker", AsyncDriver, id="runc-asyncio"),
+        pytest.param("docker:runsc", BashSession, id="runsc-blocking"),
+    ],
+    indirect=["boxes"],
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_after(case: Case, driver: type[BashSession] | type[AsyncDriver], box: Sandbox) -> None:
+def test_after(
+    case: Case, driver: type[BashSession] | type[AsyncDriver], box: Sandbox, request: pytest.FixtureRequest
+) -> None:
+    known = KNOWN_SESSIONS.get(request.node.callspec.params["boxes"], {}).get(case.name)
     session = driver(box, env=ENV, command_timeout=20)
     try:
-        for command in case.before:
-            assert not session.run(command).shell_restarted
-        for index, (command, expect) in enumerate(case.turns):
-            result = session.run(command, timeout=case.timeout if index == 0 else None)
-            assert not (wrong := expect.wrong(result)), f"after {command[:200]!r}: {wrong}"
+        _play(case, session)
+    except (AssertionError, SandboxError):
+        if known is None:
+            raise
+        pytest.xfail(known)
     finally:
         end(session)
+
+
+def _play(case: Case, session: Driver) -> None:
+    for command in case.before:
+        assert not session.run(command).shell_restarted
+    for index, (command, expect) in enumerate(case.turns):
+        result = session.run(command, timeout=case.timeout if index == 0 else None)
+        assert not (wrong := expect.wrong(result)), f"after {command[:200]!r}: {wrong}"
+
+
+def test_differences_are_declared_of_cases_that_exist() -> None:
+    assert {case for declared in KNOWN_SESSIONS.values() for case in declared} <= {case.name for case in CASES}

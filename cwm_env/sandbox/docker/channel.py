@@ -1,7 +1,7 @@
 """The client's side of one container's stream: requests, answers, and the streams of all its processes.
 
-The other side is pid 1 of the container, our native program (``namespaces/native/container.c``;
-``frames.c`` says what a frame is). The stream is the container's standard input and output as the engine's attach call gives them, so this
+The other side is pid 1 of the container, our native program (``namespaces/native/container.c``; ``frames.c`` says what
+a frame is). The stream is the container's standard input and output as the engine's attach call gives them, so this
 works with an engine on another machine, and with whatever runtime lies below.
 """
 
