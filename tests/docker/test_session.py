@@ -46,33 +46,28 @@ class Boxes:
 
 
 @pytest.fixture(scope="module")
-def boxes(
-    request: pytest.FixtureRequest, docker_backend: DockerBackend, gvisor_backend: DockerBackend, debian: Image
-) -> Boxes:
-    return Boxes(docker_backend if request.param == "docker" else gvisor_backend, debian)
+def boxes(docker_backend: DockerBackend, gvisor_backend: DockerBackend, debian: Image) -> dict[str, Boxes]:
+    return {"docker": Boxes(docker_backend, debian), "docker:runsc": Boxes(gvisor_backend, debian)}
 
 
 @pytest.fixture
-def box(request: pytest.FixtureRequest, boxes: Boxes) -> Iterator[Sandbox]:
-    yield boxes.take(request.node.callspec.params["case"])
-    boxes.give_back()
+def box(request: pytest.FixtureRequest, boxes: dict[str, Boxes], backend_name: str) -> Iterator[Sandbox]:
+    yield boxes[backend_name].take(request.node.callspec.params["case"])
+    boxes[backend_name].give_back()
 
 
 # gVisor in one driver, for time: what lies below a session is the same for both.
 @pytest.mark.parametrize(
-    ("boxes", "driver"),
+    ("backend_name", "driver"),
     [
         pytest.param("docker", BashSession, id="runc-blocking"),
         pytest.param("docker", AsyncDriver, id="runc-asyncio"),
         pytest.param("docker:runsc", BashSession, id="runsc-blocking"),
     ],
-    indirect=["boxes"],
 )
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_after(
-    case: Case, driver: type[BashSession] | type[AsyncDriver], box: Sandbox, request: pytest.FixtureRequest
-) -> None:
-    known = KNOWN_SESSIONS.get(request.node.callspec.params["boxes"], {}).get(case.name)
+def test_after(case: Case, backend_name: str, driver: type[BashSession] | type[AsyncDriver], box: Sandbox) -> None:
+    known = KNOWN_SESSIONS.get(backend_name, {}).get(case.name)
     session = driver(box, env=ENV, command_timeout=20)
     try:
         _play(case, session)
