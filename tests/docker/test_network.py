@@ -62,7 +62,8 @@ def test_connections_beyond_the_most_and_garbage_harm_no_other(
 ) -> None:
     sandbox = engine_backend.create(debian, Limits(network="allow", allow=(f"127.0.0.1:{port}",)))
     script = (
-        "trap '' PIPE; for i in {1..200}; do exec {fd}<>/dev/tcp/127.0.0.1/3128 || break; printf '\\x05\\x01' >&$fd; done; "
+        "trap '' PIPE; "
+        "for i in {1..200}; do exec {fd}<>/dev/tcp/127.0.0.1/3128 || break; printf '\\x05\\x01' >&$fd; done; "
         "for fd in /proc/$$/fd/*; do n=${fd##*/}; [ $n -gt 9 ] && exec {n}>&-; done; "
         "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'nonsense' >&3; exec 3>&-; "
         f"for i in {{1..50}}; do exec 3<>/dev/tcp/127.0.0.1/3128; "
