@@ -35,6 +35,14 @@ KNOWN: dict[str, dict[str, str]] = {
 }
 """For each backend, the checks that it does not pass, and why."""
 
+KNOWN_SESSIONS: dict[str, dict[str, str]] = {
+    "docker:runsc": {
+        "fork bomb": KNOWN["docker:runsc"]["fork_bomb_is_ended"],
+        "environment of 1 MB": "gVisor says 'File name too long' where Linux says 'Argument list too long'",
+    },
+}
+"""For each backend, the cases of the session's table that may end otherwise, and why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -1,9 +1,9 @@
 """The proxy that lets sandboxes reach the names they may reach, and nothing else.
 
-It listens on a socket that lies in the sandbox's own network namespace, and connects from outside, so that the
-sandbox has no route to anywhere. It speaks HTTP (``CONNECT``, and plain requests) and SOCKS 5. A name is looked up
-here; addresses that are not public are refused unless a rule names them, so that no name can lead to the machine's
-own services. What passes through a connection is not looked at.
+It listens on a socket that lies in the sandbox's own network namespace, or is given the connections that were made
+there, and connects from outside, so that the sandbox has no route to anywhere. It speaks HTTP (``CONNECT``, and plain
+requests) and SOCKS 5. A name is looked up here; addresses that are not public are refused unless a rule names them, so
+that no name can lead to the machine's own services. What passes through a connection is not looked at.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class _Door:
     rules: tuple[allow_list.Rule, ...]
     server: asyncio.Server | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    shut: bool = False
     refused: deque[Refusal] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
 
@@ -66,6 +67,18 @@ class Proxy:
         """Let the sandbox ``name`` through. ``listener``: a listening socket in its network namespace, taken over."""
         door = self._doors[name] = _Door(rules)
         self._run(self._open(door, socket.socket(fileno=listener)))
+
+    def let_in(self, name: str, rules: tuple[allow_list.Rule, ...]) -> None:
+        """Let the sandbox ``name`` through, whose connections somebody else accepts and gives to ``connect``."""
+        self._doors[name] = _Door(rules)
+
+    def connect(self, name: str, connection: socket.socket) -> None:
+        """Serve a connection of the sandbox ``name``, which is taken over. Returns at once."""
+        door = self._doors.get(name)
+        if door is None:
+            connection.close()
+            return
+        asyncio.run_coroutine_threadsafe(_adopt(door, connection), self._running())
 
     def refused(self, name: str) -> tuple[Refusal, ...]:
         """What the sandbox tried and was refused, the latest thousand."""
@@ -87,22 +100,19 @@ class Proxy:
         if loop:
             loop.call_soon_threadsafe(loop.stop)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=_turn, args=(self._loop,), name="cwm-env proxy", daemon=True).start()
-            loop = self._loop
-        asyncio.run_coroutine_threadsafe(work, loop).result(_CONNECT_SECONDS)
+            return self._loop
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._running()).result(_CONNECT_SECONDS)
 
     async def _open(self, door: _Door, listener: socket.socket) -> None:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if len(door.tasks) >= _MOST_CONNECTIONS:
-                writer.close()
-                return
-            task = asyncio.ensure_future(_serve(door, reader, writer))
-            door.tasks.add(task)
-            task.add_done_callback(door.tasks.discard)
+            _begin(door, reader, writer)
 
         door.server = await asyncio.start_server(accept, sock=listener, limit=_LONGEST_HEAD)
 
@@ -113,7 +123,21 @@ def _turn(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
+def _begin(door: _Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if door.shut or len(door.tasks) >= _MOST_CONNECTIONS:
+        writer.close()
+        return
+    task = asyncio.ensure_future(_serve(door, reader, writer))
+    door.tasks.add(task)
+    task.add_done_callback(door.tasks.discard)
+
+
+async def _adopt(door: _Door, connection: socket.socket) -> None:
+    _begin(door, *await asyncio.open_connection(sock=connection, limit=_LONGEST_HEAD))
+
+
 async def _shut(door: _Door) -> None:
+    door.shut = True
     if door.server:
         door.server.close()
     tasks = list(door.tasks)

@@ -14,6 +14,8 @@ from cwm_env.paths import cache_dir
 from cwm_env.sandbox.docker.backend import DockerBackend
 from cwm_env.sandbox.small import make_small_image
 from cwm_env.types import Image
+from tests.docker.debian import on_debian
+from tests.envs.small import write_task
 
 ENGINE, REGISTRY = os.environ.get("CWM_ENV_TEST_ENGINE"), os.environ.get("CWM_ENV_TEST_REGISTRY")
 
@@ -70,3 +72,18 @@ def docker(*arguments: str) -> str:
 def store() -> ImageStore:
     """Images that take long to build, kept between runs."""
     return ImageStore(cache_dir() / "tests-docker")
+
+
+@pytest.fixture(scope="package")
+def debian(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """A Debian with Python, procps, less and git."""
+    directory = tmp_path_factory.mktemp("debian")
+    return store.get(on_debian(write_task(directory), directory / "images").image)
+
+
+@pytest.fixture(scope="package")
+def gvisor_backend() -> Iterator[DockerBackend]:
+    """Containers under gVisor."""
+    made = DockerBackend("runsc")
+    yield made
+    made.close()

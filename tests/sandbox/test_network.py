@@ -8,12 +8,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from cwm_env.errors import InputError
 from cwm_env.sandbox import rules
+from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
+from cwm_env.sandbox.proxy import Refusal
 from cwm_env.types import Image, Limits
 from tests.sandbox.tools import needs_python, python, said, shell
 
@@ -64,7 +67,15 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def fetch(backend: NamespacesBackend, image: Image, allow: tuple[str, ...], kind: str, host: str, port: int) -> str:
+class Filtered(Protocol):
+    """A backend that says what it refused."""
+
+    def create(self, image: Image, limits: Limits) -> Sandbox: ...
+
+    def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]: ...
+
+
+def fetch(backend: Filtered, image: Image, allow: tuple[str, ...], kind: str, host: str, port: int) -> str:
     sandbox = backend.create(image, Limits(network="allow", allow=allow))
     try:
         script = f"import sys; sys.argv[1:] = [{kind!r}, {host!r}, '{port}']\n{FETCH}"

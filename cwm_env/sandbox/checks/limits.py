@@ -85,6 +85,17 @@ def ports_are_each_sandbox_s_own(bench: Bench) -> None:
         assert done.exit_code != 0, "a port of this machine was reached"
 
 
+def only_allowed_names_are_reached(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        sandbox = bench.fresh(replace(bench.limits, network="allow", allow=(f"127.0.0.1:{port}",)))
+        for wanted, answer in ((port, " 200 "), (port ^ 1, " 403 ")):
+            ask = f"printf 'CONNECT 127.0.0.1:{wanted} HTTP/1.1\\r\\n\\r\\n' >&3; read -r said <&3; echo \"$said\""
+            said = out(sandbox, f"exec 3<>/dev/tcp/127.0.0.1/3128; {ask}")
+            assert answer in said, f"port {wanted}: {said}"
+        assert sh(sandbox, f"timeout 3 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}'").exit_code != 0
+
+
 def sandboxes_see_nothing_of_each_other(bench: Bench) -> None:
     other = bench.fresh()
     process = other.spawn(["sleep", "88"])

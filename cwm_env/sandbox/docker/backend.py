@@ -8,9 +8,11 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cwm_env.errors import InfrastructureError, SandboxError, SandboxUnavailable
+from cwm_env.sandbox import rules
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.docker import copies, labels, request
 from cwm_env.sandbox.docker.channel import Channel
@@ -19,6 +21,8 @@ from cwm_env.sandbox.docker.images import reference
 from cwm_env.sandbox.docker.pump import Pump
 from cwm_env.sandbox.docker.sandbox import DockerSandbox
 from cwm_env.sandbox.leases import Lease
+from cwm_env.sandbox.namespaces.request import PROXY_ENV
+from cwm_env.sandbox.proxy import Proxy, Refusal
 from cwm_env.types import Image, Limits
 
 
@@ -46,6 +50,7 @@ class DockerBackend:
         self._lease: Lease | None = None
         self._pump: Pump | None = None
         self._quota: bool | None = None
+        self._proxy = Proxy()
         self._numbers = itertools.count(1)
 
     @property
@@ -126,18 +131,23 @@ class DockerBackend:
         layers = (*source.image.layers, directory)
         return replace(source.image, name=directory.name, digest=copy, layers=layers)
 
+    def refused(self, sandbox: Sandbox) -> tuple[Refusal, ...]:
+        """What a sandbox with network ``allow`` tried to reach and was refused, the latest thousand attempts."""
+        return self._proxy.refused(sandbox.id)
+
     def close(self) -> None:
         """End every sandbox of this backend. Idempotent; the backend can be used again afterwards."""
         with self._lock:
             alive, self._alive = self._alive, set()
             images, self._images = self._images, set()
-            engine, lease, pump = self._engine, self._lease, self._pump
+            engine, lease, pump, proxy = self._engine, self._lease, self._pump, self._proxy
             self._engine = None
             self._reset()
         if engine is None or self._owner != os.getpid():
             return
         with contextlib.ExitStack() as last:
             last.callback(engine.close)
+            last.callback(proxy.close)
             if lease:
                 last.callback(lease.end)
             if pump:
@@ -148,7 +158,8 @@ class DockerBackend:
                 last.callback(sandbox.close)
 
     def _create(self, image: str, described: Image, limits: Limits) -> DockerSandbox:
-        engine, lease, pump = self.engine, self._lease, self._pump
+        allowed = rules.parse(limits.allow)
+        engine, lease, pump, proxy = self.engine, self._lease, self._pump, self._proxy
         assert lease and pump
         name = lease.name(next(self._numbers))
         with self._starts:
@@ -157,11 +168,16 @@ class DockerBackend:
                 with engine.doing("copy a file into a container"):
                     engine.api.put_archive(container, "/", request.program_archive())
                 channel = Channel(pump, engine.attach(container))
+                if limits.network == "allow":
+                    proxy.let_in(name, allowed)
+                    channel.on_connection = partial(proxy.connect, name)
                 made = DockerSandbox(name, container, described, limits, engine, channel, self._forget)
+                made.extra_env = PROXY_ENV if limits.network == "allow" else {}
                 with engine.doing("start a container"):
                     engine.api.start(container)
                 made.begin(request.limits_message(limits, self._runtime))
             except BaseException:
+                proxy.end(name)
                 with contextlib.suppress(InfrastructureError):
                     labels.remove_container(engine, container)
                 raise
@@ -195,6 +211,7 @@ class DockerBackend:
     def _forget(self, gone: DockerSandbox) -> None:
         with self._lock:
             self._alive.discard(gone)
+        self._proxy.end(gone.id)
 
 
 def _own(sandbox: Sandbox) -> DockerSandbox:

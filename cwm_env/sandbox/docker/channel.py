@@ -1,7 +1,7 @@
 """The client's side of one container's stream: requests, answers, and the streams of all its processes.
 
-The other side is pid 1 of the container, our native program (``namespaces/native/container.c``, which says what a
-frame is). The stream is the container's standard input and output as the engine's attach call gives them, so this
+The other side is pid 1 of the container, our native program (``namespaces/native/container.c``; ``frames.c`` says what
+a frame is). The stream is the container's standard input and output as the engine's attach call gives them, so this
 works with an engine on another machine, and with whatever runtime lies below.
 """
 
@@ -18,13 +18,13 @@ from collections.abc import Callable
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.docker.pump import Pump
-from cwm_env.sandbox.docker.streams import Streams
+from cwm_env.sandbox.docker.streams import PIECE, Streams
+from cwm_env.sandbox.docker.tunnel import Tunnel
 
 _FRAME = struct.Struct("!cxHI")
 _ENGINE = struct.Struct("!BxxxI")  # what the engine puts before each piece: 1 is standard output, 2 error
 _CODE = struct.Struct("!i")
 _LENGTH = struct.Struct("!I")
-_PIECE = 32 << 10
 _READ = 1 << 18
 _SAID = 4096
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -42,6 +42,9 @@ class Channel:
         self._out = bytearray()
         self._raw, self._frames, self._text = bytearray(), bytearray(), bytearray()
         self._processes: dict[int, Streams] = {}
+        self._tunnels: dict[int, Tunnel] = {}
+        self.on_connection: Callable[[socket.socket], None] = socket.socket.close
+        """Takes over a connection that a program in the container made to the proxy; called in the pump's thread."""
         self._count = 0
         self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self.said = b""
@@ -69,8 +72,8 @@ class Channel:
             EOFError: the container is gone.
             TimeoutError: no answer came; the channel can no longer be used.
         """
-        for at in range(0, len(request), _PIECE):
-            self._send_frame(0, b"d", request[at : at + _PIECE])
+        for at in range(0, len(request), PIECE):
+            self._send_frame(0, b"d", request[at : at + PIECE])
         return self.answer(timeout)
 
     def answer(self, timeout: float) -> Answer:
@@ -124,7 +127,10 @@ class Channel:
             self._hang_up()
             for streams in self._processes.values():
                 streams.close()
+            for tunnel in self._tunnels.values():
+                tunnel.close()
             self._processes.clear()
+            self._tunnels.clear()
             self._answers.put(None)
 
     def _send_frame(self, number: int, kind: bytes, data: bytes) -> None:
@@ -192,7 +198,31 @@ class Channel:
                 self._take_answer(payload)
             elif (streams := self._processes.get(number)) is not None:
                 _dispatch(streams, kind, payload)
+            elif kind == b"o":
+                self._open_tunnel(number)
+            elif (tunnel := self._tunnels.get(number)) is not None:
+                self._pass_on(number, tunnel, kind, payload)
         del frames[:at]
+
+    def _open_tunnel(self, number: int) -> None:
+        def send(kind: bytes, data: bytes) -> None:
+            self._send_frame(number, kind, data)
+
+        def gone() -> None:
+            if self._tunnels.pop(number, None) is not None:
+                send(b"k", b"")
+
+        tunnel = self._tunnels[number] = Tunnel(self._pump, send, gone)
+        self.on_connection(tunnel.theirs)
+
+    def _pass_on(self, number: int, tunnel: Tunnel, kind: bytes, payload: bytes) -> None:
+        if kind == b"k":
+            self._tunnels.pop(number)
+            tunnel.close()
+        elif kind == b"c":
+            tunnel.add_credit(payload)
+        elif kind in (b"d", b"D"):
+            tunnel.take(payload if kind == b"d" else None)
 
     def _take_answer(self, payload: bytes) -> None:
         self._text += payload

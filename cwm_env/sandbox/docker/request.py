@@ -9,6 +9,7 @@ from typing import Any
 
 from cwm_env.sandbox.namespaces import wire
 from cwm_env.sandbox.namespaces.binary import spawner_program
+from cwm_env.sandbox.namespaces.request import PROXY_PORT
 from cwm_env.types import Limits
 
 PRIVATE = ".cwm-env"
@@ -90,6 +91,8 @@ def limits_message(limits: Limits, runtime: str | None) -> bytes:
     ]
     if is_gvisor(runtime):  # at the container's limit all of gVisor would be killed
         fields.append(("address_space", limits.memory))
+    if limits.network == "allow":
+        fields.append(("proxy_port", PROXY_PORT))
     return wire.encode(fields)
 
 
@@ -116,7 +119,7 @@ def enforced(runtime: str | None, *, quota: bool) -> dict[str, str]:
         "processes": "count of each user in gVisor" if gvisor else "container",
         "disk": "quota of the container" if quota else "size of each file, and of /tmp, /run and /dev/shm",
         "files": "count of each process",
-        "network": "network namespace of the container",
+        "network": "network namespace of the container; a proxy outside where names are allowed",
         "output": "reader outside the sandbox",
         "command_timeout": "clock outside the sandbox",
         "episode_timeout": "clock outside the sandbox",

@@ -13,9 +13,11 @@ from typing import Literal
 from cwm_env.sandbox.docker.pump import Pump
 
 WINDOW = 256 << 10
-"""Bytes that one side may send on a stream before the other says that it has passed them on, as in ``container.c``."""
-_PIECE = 32 << 10
-_GRANT = WINDOW // 4
+"""Bytes that one side may send on a stream before the other says that it has passed them on (``container.h``)."""
+PIECE = 32 << 10
+"""Bytes that a frame may hold."""
+GRANT = WINDOW // 4
+"""After so many bytes the sender learns that they were passed on."""
 _STATUS = struct.Struct("=i")
 _COUNT = struct.Struct("!I")
 
@@ -122,7 +124,7 @@ class Streams:
 
     def _grant(self, target: Target, count: int) -> None:
         passed = self._passed[target] + count
-        if passed >= _GRANT:
+        if passed >= GRANT:
             self._send(b"c" if target == "out" else b"C", _COUNT.pack(passed))
             passed = 0
         self._passed[target] = passed
@@ -139,7 +141,7 @@ class Streams:
         if self._input is None:
             return
         try:
-            data = self._input.recv(min(_PIECE, self._input_credit))
+            data = self._input.recv(min(PIECE, self._input_credit))
         except BlockingIOError:
             return
         except ConnectionError:
