@@ -24,7 +24,7 @@ while True:
     if os.fork() == 0: time.sleep(2); os._exit(0)' """
 COMMANDS = {
     "memory": f"{PYTHON} 'k = [bytes([1]) * (1 << 30)]'",
-    "cpus": "timeout 1 bash -c 'while :; do :; done & while :; do :; done'",
+    "cpus": "timeout 3 bash -c 'while :; do :; done & while :; do :; done'",
     "processes": FORKS,
     "disk": "head -c 20M /dev/zero > /tmp/fill",
     "inodes": "cd /tmp; mkdir many; i=0; while : > many/$((++i)); do :; done; false",
