@@ -159,7 +159,7 @@ class _Board:
 
 @tasks.group("import")
 def import_() -> None:
-    """Keep tasks of other formats, so that episodes can name them.
+    """Keep tasks of other formats in the cache.
 
     \b
     Example:
@@ -173,7 +173,7 @@ def import_() -> None:
 @click.option("--split", help="Of a data set; all of them by default.")
 @_JSON
 def swebench(source: str, select: tuple[str, ...], split: str | None, as_json: bool) -> None:
-    """Keep the SWE-bench records of SOURCE, a .json, .jsonl or .parquet file or a data set, as tasks ``swebench:ID``.
+    """Keep SWE-bench records, and say what is broken in them. SOURCE is a .json, .jsonl or .parquet file or a data set.
 
     \b
     Example:

@@ -87,39 +87,29 @@ def fetch(backend: Filtered, image: Image, allow: tuple[str, ...], kind: str, ho
         sandbox.close()
 
 
-@needs_python
-@pytest.mark.parametrize("kind", ["connect", "plain", "socks"])
-def test_what_is_allowed_is_reached(backend: NamespacesBackend, image: Image, port: int, kind: str) -> None:
+def is_reached(backend: Filtered, image: Image, port: int, kind: str) -> None:
     for host in ("127.0.0.1", "localhost"):
         said = fetch(backend, image, (f"{host}:{port}",), kind, host, port)
         assert said == "HTTP/1.0 200 OK you asked for /x?y"
 
 
-@needs_python
-@pytest.mark.parametrize("kind", ["connect", "socks"])
-@pytest.mark.parametrize(
-    ("allow", "host"),
-    [
-        ("example.org", "127.0.0.1"),
-        ("127.0.0.1:1", "127.0.0.1"),
-        ("*.example.org:{port}", "example.org"),
-        ("example.org:{port}", "example.org.evil.test"),
-        ("*.localdomain:{port}", "localhost"),
-    ],
-)
-def test_what_is_not_allowed_is_refused_and_noted(
-    backend: NamespacesBackend, image: Image, port: int, kind: str, allow: str, host: str
-) -> None:
+REFUSED = [
+    ("example.org", "127.0.0.1"),
+    ("127.0.0.1:1", "127.0.0.1"),
+    ("*.example.org:{port}", "example.org"),
+    ("example.org:{port}", "example.org.evil.test"),
+    ("*.localdomain:{port}", "localhost"),
+]
+"""What is allowed, and a host that is not."""
+
+
+def is_refused(backend: Filtered, image: Image, port: int, kind: str, allow: str, host: str) -> None:
     answer = fetch(backend, image, (allow.format(port=port),), kind, host, port)
     assert "may not be reached" in answer or "socks 2" in answer
 
 
-@needs_python
-@pytest.mark.parametrize("name", ["ip6-localhost", "ip6-loopback", socket.gethostname()])
-def test_a_name_that_leads_to_the_machine_itself_is_refused(
-    backend: NamespacesBackend, image: Image, port: int, name: str
-) -> None:
-    """Names of the machine's own table; a hostile name server could say the same of any name."""
+def does_not_lead_home(backend: Filtered, image: Image, port: int, name: str) -> None:
+    """``name`` is of the machine's own table; a hostile name server could say the same of any name."""
     try:
         found = socket.getaddrinfo(name, port)
     except OSError:
@@ -127,6 +117,29 @@ def test_a_name_that_leads_to_the_machine_itself_is_refused(
     if any(ipaddress.ip_address(str(entry[4][0])).is_global for entry in found):
         pytest.skip(f"{name} is public here")
     assert "not a public one" in fetch(backend, image, (f"{name}:{port}",), "connect", name, port)
+
+
+@needs_python
+@pytest.mark.parametrize("kind", ["connect", "plain", "socks"])
+def test_what_is_allowed_is_reached(backend: NamespacesBackend, image: Image, port: int, kind: str) -> None:
+    is_reached(backend, image, port, kind)
+
+
+@needs_python
+@pytest.mark.parametrize("kind", ["connect", "socks"])
+@pytest.mark.parametrize(("allow", "host"), REFUSED)
+def test_what_is_not_allowed_is_refused_and_noted(
+    backend: NamespacesBackend, image: Image, port: int, kind: str, allow: str, host: str
+) -> None:
+    is_refused(backend, image, port, kind, allow, host)
+
+
+@needs_python
+@pytest.mark.parametrize("name", ["ip6-localhost", "ip6-loopback", socket.gethostname()])
+def test_a_name_that_leads_to_the_machine_itself_is_refused(
+    backend: NamespacesBackend, image: Image, port: int, name: str
+) -> None:
+    does_not_lead_home(backend, image, port, name)
 
 
 @needs_curl

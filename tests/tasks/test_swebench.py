@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cwm_env.errors import TaskError
+from cwm_env.paths import cache_dir
 from cwm_env.tasks import resolve
-from cwm_env.tasks.swebench import Record, as_record, keep, kept_ids, load, parse, runner_of
+from cwm_env.tasks.swebench import Record, as_record, keep, kept, kept_ids, load, parse, runner_of, task_of
 
 DATA = Path(__file__).with_name("data") / "swebench.jsonl"
 
@@ -65,13 +66,37 @@ def test_a_folder_in_the_hubs_layout_is_read(tmp_path: Path) -> None:
     assert [r.instance_id for r in load(tmp_path / "hub", "test")] == [r.instance_id for r in load(DATA)]
 
 
-def test_a_kept_record_resolves_to_a_task() -> None:
+def test_a_kept_record_becomes_a_task(tmp_path: Path) -> None:
     keep(load(DATA))
-    task = resolve("swebench:pallets__flask-5014")
+    task = task_of(kept("pallets__flask-5014"), "docker-daemon:flask:latest", tmp_path)
     assert task.tests.paths == ("/testbed/tests/test_blueprints.py",)
     assert task.tests.fail_to_pass == ("testbed/tests/test_blueprints.py::test_empty_name_not_allowed",)
     with pytest.raises(TaskError, match="tasks import"):
         resolve("swebench:nothing")
+
+
+def test_no_episode_is_made_where_the_verdict_would_be_wrong() -> None:
+    keep(load(DATA))
+    with pytest.raises(TaskError, match="there is no image for it"):
+        resolve("swebench:pallets__flask-5014")
+
+
+@pytest.mark.parametrize("name", ["../records/x", "/etc/passwd", "..", ".hidden/../x", "a\0b", "x\n"])
+def test_a_name_leads_to_no_file_but_a_kept_record(name: str) -> None:
+    outside = cache_dir() / "swebench" / "x.json"
+    keep(load(DATA))
+    outside.write_text(json.dumps(dict(load(DATA)[0].raw)))
+    with pytest.raises(TaskError, match="no SWE-bench record"):
+        kept(name)
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "a/b", "a\0b", "x\n", ".", "a b", "-rf", "x" * 300, "\u00e9", ".x"])
+def test_a_record_whose_id_is_no_plain_name_is_not_kept(name: str) -> None:
+    row = {**named("pallets__flask-5014").raw, "instance_id": name}
+    with pytest.raises(TaskError):
+        keep([parse(row)])
+    places = cache_dir() / "swebench"
+    assert not [path for path in places.rglob("*") if path.is_file()]
 
 
 def test_reported_ids_are_found_under_the_records_names() -> None:

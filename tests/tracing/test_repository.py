@@ -69,7 +69,7 @@ def test_deep():
 def test_fails():
     assert deep(0) == 4
 
-@pytest.mark.skip
+@pytest.mark.skip(reason="shows how a skipped test is told")
 def test_skipped():
     pass
 """

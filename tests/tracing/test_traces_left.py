@@ -15,12 +15,23 @@ root = sys.argv[1]
 for name in ("cwm_env", "cwm_env.tracing"):
     package = sys.modules[name] = types.ModuleType(name)
     package.__path__ = [os.path.join(root, *name.split("."))]
+def recorded(source, entry, most):
+    # What a function returns under trace, up to so many events, and what has recorded it.
+    from cwm_env.tracing.inside import modes, recorder
+    request = {"roots": ["p.py"], "entries": ["p.py", entry, 1], "max_events": most}
+    made = recorder.Recorder(recorder.Policy(request), os.open(os.devnull, os.O_WRONLY))
+    made.sources.given("p.py", source)
+    module = {}
+    exec(compile(source, "p.py", "exec"), module)
+    feeder = modes.engine(made, sys.argv[2])
+    feeder.start()
+    value = module[entry]()
+    feeder.stop()
+    return value, made
 """
 PROGRAM = (
     HEAD
     + """
-from cwm_env.tracing.inside.modes import engine
-from cwm_env.tracing.inside.recorder import Policy, Recorder
 SOURCE = '''
 import weakref
 class Thing: pass
@@ -38,16 +49,8 @@ def inner():
     thing = None
     assert seen() is None
 '''
-request = {"roots": ["p.py"], "entries": ["p.py", "outer", 1], "max_events": 2000}
-recorder = Recorder(Policy(request), os.open(os.devnull, os.O_WRONLY))
-recorder.sources.given("p.py", SOURCE)
-module = {}
-exec(compile(SOURCE, "p.py", "exec"), module)
-feeder = engine(recorder, sys.argv[2])
-feeder.start()
-freed = module["outer"]()
-assert recorder.events > 1000 and not recorder.on
-feeder.stop()
+freed, made = recorded(SOURCE, "outer", 2000)
+assert made.events > 1000 and not made.on
 sys.exit(not freed)
 """
 )
@@ -55,7 +58,6 @@ LIMIT_ANYWHERE = (
     HEAD
     + """
 from cwm_env.tracing.inside import monitor, recorder, settrace
-from cwm_env.tracing.inside.modes import engine
 SOURCE = '''
 import weakref
 class Thing:
@@ -75,15 +77,7 @@ def f():
 '''
 for limit in range(500, 540):
     recorder.FLUSH = settrace.FLUSH = monitor.FLUSH = limit  # so that it is noticed at that very event
-    request = {"roots": ["p.py"], "entries": ["p.py", "f", 1], "max_events": limit}
-    made = recorder.Recorder(recorder.Policy(request), os.open(os.devnull, os.O_WRONLY))
-    made.sources.given("p.py", SOURCE)
-    module = {}
-    exec(compile(SOURCE, "p.py", "exec"), module)
-    feeder = engine(made, sys.argv[2])
-    feeder.start()
-    alive = module["f"]()
-    feeder.stop()
+    alive, made = recorded(SOURCE, "f", limit)
     assert alive == [297, 298, 299], (limit, alive)
     assert not made.on
 """

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Iterable
 
 from cwm_env.errors import TaskError
 from cwm_env.paths import cache_dir
-from cwm_env.tasks.swebench.records import Record, parse
-from cwm_env.tasks.swebench.task import task_of
-from cwm_env.types import Task
+from cwm_env.tasks.swebench.records import Record, is_id, parse
 
 _REMEDY = "`cwm-env tasks import swebench FILE` keeps a file's records"
 
@@ -45,7 +42,7 @@ def kept(instance_id: str) -> Record:
         TaskError: it is not there, or broken.
     """
     path = cache_dir() / "swebench" / "records" / f"{instance_id}.json"
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", instance_id) or not path.is_file():
+    if not is_id(instance_id) or not path.is_file():
         raise TaskError(f"there is no SWE-bench record {instance_id!r}: {_REMEDY}")
     try:
         return parse(json.loads(path.read_bytes()), where=str(path))
@@ -53,15 +50,17 @@ def kept(instance_id: str) -> Record:
         raise TaskError(f"{path}: cannot be read: {error}") from None
 
 
-def task(instance_id: str) -> Task:
-    """The task of a kept record, on its official image.
+def unavailable(instance_id: str) -> TaskError:
+    """Why no episode can be made of a kept record yet, and what can be done instead.
+
+    In the official images Python lies in a conda environment that neither an episode nor grading enters, so that even
+    the gold fix would be judged unresolved: no verdict is better than a wrong one.
 
     Raises:
-        TaskError: there is no such record, or it names no image.
+        TaskError: the record is not there, or broken.
     """
     record = kept(instance_id)
-    if not record.image:
-        raise TaskError(f"SWE-bench record {instance_id!r} names no image, and none can be built for it yet")
-    tests = cache_dir() / "swebench" / "tests"
-    tests.mkdir(parents=True, exist_ok=True)
-    return task_of(record, f"docker://{record.image}", tests)
+    return TaskError(
+        f"no episode can be made of SWE-bench record {record.instance_id!r} yet: there is no image for it. With one of "
+        "your own, whose PATH finds its Python, take cwm_env.tasks.swebench.task_of(record, image, directory)"
+    )

@@ -7,6 +7,7 @@ has ``install_config``; SWE-smith's ``patch`` is the bug, so that its fix is the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,11 @@ def parse(row: Any, *, where: str = "record") -> Record:
     )
 
 
+def is_id(text: str) -> bool:
+    """Whether a record may be called so: it becomes the name of a file, and an argument of commands."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}", text) is not None
+
+
 def is_truncated(name: str) -> bool:
     """Whether a test's id was cut at a blank inside its brackets, as the official parsers cut them."""
     return "::" in name and "[" in name and not name.endswith("]")
@@ -158,8 +164,8 @@ def _names(where: str, key: str, value: Any) -> tuple[str, ...]:
 
 
 def _text(where: str, key: str, value: str | None) -> str:
-    if key == "instance_id" and value and not value.replace("_", "").replace("-", "").replace(".", "").isalnum():
-        raise TaskError(f"{where}: instance_id: {value!r} holds more than letters, digits, '.', '-' and '_'")
+    if key == "instance_id" and value and not is_id(value):
+        raise TaskError(f"{where}: instance_id: {value[:80]!r} is no name of letters, digits, '.', '-' and '_'")
     return value or ""
 
 
