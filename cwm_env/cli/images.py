@@ -15,7 +15,7 @@ from rich.progress import Progress, TaskID
 from rich.status import Status
 from rich.table import Table
 
-from cwm_env.cli.output import console, errors, print_json
+from cwm_env.cli.output import console, errors, names, print_json
 from cwm_env.images.foreign import Login
 from cwm_env.types import Image
 
@@ -50,7 +50,7 @@ def list_(as_json: bool) -> None:
             ]
         )
         return
-    table = Table("image", "digest", "layers", "workdir")
+    table = Table(names("image"), "digest", "layers", "workdir")
     for image in found:
         digest = image.digest.removeprefix("sha256:")[:12]
         table.add_row(escape(image.name), digest, str(len(image.layers)), escape(image.workdir))
@@ -159,7 +159,7 @@ def du(as_json: bool) -> None:
     if as_json:
         print_json({"total": total, "images": {name: {"size": size, "own": own} for name, (size, own) in used.items()}})
         return
-    table = Table("image", "size", "of its own")
+    table = Table(names("image"), "size", "of its own")
     for name, (size, own) in used.items():
         table.add_row(escape(name), decimal(size), decimal(own))
     console.print(table)

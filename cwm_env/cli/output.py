@@ -7,11 +7,17 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Column
 
 console = Console(highlight=False)
 """Standard output, for people."""
 errors = Console(stderr=True, highlight=False)
 """Standard error."""
+
+
+def names(title: str) -> Column:
+    """A column of names to be copied: the others give way, and no name is cut."""
+    return Column(title, no_wrap=True, overflow="fold")
 
 
 def say(text: str) -> None:

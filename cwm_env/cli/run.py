@@ -9,9 +9,9 @@ from typing import Any
 import click
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
-from cwm_env.cli.output import console, errors, print_json, say
+from cwm_env.cli.output import console, errors, names, print_json, say
 from cwm_env.errors import InputError
 from cwm_env.grading import evidence
 from cwm_env.grading.exploits import exploits
@@ -147,7 +147,7 @@ class _Board:
         self._states[index] = state
 
     def table(self) -> Table:
-        table = Table(Column("task", overflow="fold"), "state", "steps", "reward", "seconds", caption=self._summary())
+        table = Table(names("task"), "state", "steps", "reward", "seconds", caption=self._summary())
         for index, task in enumerate(self._tasks):
             trajectory = self.trajectories.get(index)
             if trajectory is None:

@@ -9,9 +9,9 @@ import click
 from rich.live import Live
 from rich.markdown import Markdown
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
-from cwm_env.cli.output import console, errors, print_json
+from cwm_env.cli.output import console, errors, names, print_json
 from cwm_env.errors import InputError
 from cwm_env.tasks import list_tasks, resolve
 from cwm_env.types import Task
@@ -45,10 +45,10 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table("task", "difficulty", "package", "hidden tests", "must keep passing")
+    table = Table(names("task"), "difficulty", "hidden tests", "must keep passing")
     for task in found:
         counts = (str(task["fail_to_pass"]), str(task["pass_to_pass"]))
-        table.add_row(escape(task["id"]), task["difficulty"], task["package"], *counts)
+        table.add_row(escape(task["id"]), task["difficulty"], *counts)
     console.print(table)
 
 
@@ -151,7 +151,7 @@ class _Board:
         from cwm_env.grading.admission import CHECKS
 
         columns = ("task", *CHECKS, "seconds", "verdict")
-        table = Table(Column("task", overflow="fold"), *columns[1:])
+        table = Table(names("task"), *columns[1:])
         for row in self._rows:
             table.add_row(*(row.get(column, "") for column in columns))
         return table
@@ -191,7 +191,7 @@ def swebench(source: str, select: tuple[str, ...], split: str | None, as_json: b
     if as_json:
         print_json([{"id": f"swebench:{each.instance_id}", "problems": each.problems} for each in found])
         return
-    table = Table("task", "fail to pass", "pass to pass", "what is broken in it")
+    table = Table(names("task"), "fail to pass", "pass to pass", "what is broken in it")
     for each in found:
         counts = (str(len(each.fail_to_pass)), str(len(each.pass_to_pass)))
         table.add_row(escape(f"swebench:{each.instance_id}"), *counts, escape(" ".join(each.problems)))

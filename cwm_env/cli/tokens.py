@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from cwm_env.cli.output import console, print_json
+from cwm_env.cli.output import console, names, print_json
 from cwm_env.paths import cache_dir
 from cwm_env.server.tokens import TokenFile
 
@@ -44,7 +44,7 @@ def list_(as_json: bool, state: Path | None) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("id", "name", "made", "")
+    table = Table(names("id"), "name", "made", "")
     for row in rows:
         what = "revoked" if row["revoked"] else "operator" if row["operator"] else ""
         table.add_row(row["id"], row["name"], row["created"], what)

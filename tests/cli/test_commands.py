@@ -29,6 +29,7 @@ def test_tasks_are_listed_for_people_and_programs(cwm_env: Run) -> None:
     assert [task["id"] for task in listed] == SHIPPED
     assert all(task["fail_to_pass"] > 0 and task["pass_to_pass"] > 0 for task in listed)
     assert all(name in cwm_env("tasks", "list").stdout for name in SHIPPED)
+    assert all(name in cwm_env("tasks", "list", COLUMNS="80").stdout for name in SHIPPED)
 
 
 def test_a_task_is_shown(cwm_env: Run, small_task: Path) -> None:

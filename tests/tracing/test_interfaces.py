@@ -52,6 +52,12 @@ def test_a_conversation_in_lines(made: Trace) -> None:
     ]
 
 
+def test_commands_may_be_words(made: Trace) -> None:
+    words = ["step", "into", "next", "print c", "back", "where", "list", "break 3", "continue", "out", "quit"]
+    letters = ["s", "s", "n", "p c", "S", "w", "l", "b 3", "c", "o", "q"]
+    assert list(Session(made).run(words)) == list(Session(made).run(letters))
+
+
 def test_two_traces_side_by_side_and_where_they_part(made: Trace, wrong: Trace) -> None:
     said = list(Session(made, wrong).run(["d"]))
     assert said[0] == "recorded   [1/8] call      def main():\npredicted  [1/8] call      def main():"

@@ -19,10 +19,12 @@ COMMANDS = {
     "C": "back_continue",
 }
 """Key to step: capital letters go back."""
+_WORDS = {"step": "s", "next": "n", "break": "b", "print": "p", "where": "w", "list": "l", "divergence": "d"}
 HELP = """\
 s into    n over    o out    c continue         (capital letters S N O C: the same, backwards)
 b LINE    set or remove a breakpoint at a line of the source; b alone lists them
-p [NAME]  print a variable, or all     w where     l list the source     d first divergence     q quit"""
+p [NAME]  print a variable, or all     w where     l list the source     d first divergence     q quit
+words do as well: step, next, out, continue, back, break, print, where, list, divergence, quit"""
 
 
 class Session:
@@ -56,6 +58,7 @@ class Session:
         Raises:
             InputError: its argument is wrong.
         """
+        command = _WORDS.get(command, command)
         step = COMMANDS.get(command, command)
         if step in COMMANDS.values():
             self.debugger.do(step)
