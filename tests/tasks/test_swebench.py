@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cwm_env.errors import TaskError
 from cwm_env.paths import cache_dir
 from cwm_env.tasks import resolve
 from cwm_env.tasks.swebench import Record, as_record, keep, kept, kept_ids, load, parse, runner_of, task_of
+from cwm_env.tasks.swebench.records import is_id
 
 DATA = Path(__file__).with_name("data") / "swebench.jsonl"
 
@@ -79,6 +82,27 @@ def test_no_episode_is_made_where_the_verdict_would_be_wrong() -> None:
     keep(load(DATA))
     with pytest.raises(TaskError, match="there is no image for it"):
         resolve("swebench:pallets__flask-5014")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("[]") | st.just('["a"'),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+KEYS = ("instance_id", "repo", "FAIL_TO_PASS", "PASS_TO_PASS", "patch", "test_patch", "version", "image", "datasets")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
+def test_whatever_a_row_holds_it_is_a_record_or_refused_in_a_sentence(wrong: dict[str, object]) -> None:
+    row = {**named("pallets__flask-5014").raw, **wrong}
+    try:
+        found = parse(row)
+    except TaskError as error:
+        assert str(error)
+    else:
+        assert is_id(found.instance_id) and all(isinstance(name, str) for name in found.fail_to_pass)
+        task_of(found, "image", DATA.parent)
 
 
 @pytest.mark.parametrize("name", ["../records/x", "/etc/passwd", "..", ".hidden/../x", "a\0b", "x\n"])

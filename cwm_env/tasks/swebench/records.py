@@ -16,6 +16,11 @@ from typing import Any
 from cwm_env.errors import TaskError
 
 _REQUIRED = ("instance_id", "repo", "FAIL_TO_PASS")
+_IMAGES = ("image", "image_name", "docker_image")
+_TEXTS = (
+    *("instance_id", "repo", "base_commit", "patch", "test_patch", "problem_statement", "hints_text"),
+    *("environment_setup_commit", "eval_script", "log_parser", *_IMAGES),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +88,25 @@ def parse(row: Any, *, where: str = "record") -> Record:
     if missing := [key for key in _REQUIRED if (not row.get(key) and key != "FAIL_TO_PASS") or key not in row]:
         raise TaskError(f"{where}: has no {missing[0]!r}, which every SWE-bench record has")
     lists = {key: _names(where, key, row.get(key)) for key in ("FAIL_TO_PASS", "PASS_TO_PASS")}
-    text = {key: _text(where, key, value) for key, value in row.items() if value is None or isinstance(value, str)}
+    text = {key: _text(where, key, row.get(key)) for key in _TEXTS}
     bug = text["repo"].startswith("swesmith/")
     return Record(
         instance_id=text["instance_id"],
         repo=text["repo"],
-        base_commit=text.get("base_commit", ""),
-        patch=text.get("patch", ""),
-        test_patch=text.get("test_patch", ""),
-        problem_statement=text.get("problem_statement", ""),
-        hints=text.get("hints_text", ""),
+        base_commit=text["base_commit"],
+        patch=text["patch"],
+        test_patch=text["test_patch"],
+        problem_statement=text["problem_statement"],
+        hints=text["hints_text"],
         version=str(row.get("version") or ""),
         fail_to_pass=lists["FAIL_TO_PASS"],
         pass_to_pass=lists["PASS_TO_PASS"],
-        environment_setup_commit=text.get("environment_setup_commit", ""),
+        environment_setup_commit=text["environment_setup_commit"],
         created_at=str(row.get("created_at") or ""),
-        eval_script=text.get("eval_script", ""),
-        log_parser=text.get("log_parser", ""),
-        image=text.get("image") or text.get("image_name") or text.get("docker_image", ""),
-        datasets=tuple(row.get("datasets") or ()),
+        eval_script=text["eval_script"],
+        log_parser=text["log_parser"],
+        image=next((text[key] for key in _IMAGES if text[key]), ""),
+        datasets=_names(where, "datasets", row.get("datasets")),
         raw=dict(row),
         patch_is_bug=bug,
         problems=tuple(_problems(text, lists, bug)),
@@ -156,14 +161,16 @@ def _names(where: str, key: str, value: Any) -> tuple[str, ...]:
         try:
             value = json.loads(value)
         except ValueError:
-            raise TaskError(f"{where}: {key}: expected a list of test ids, as a list or as JSON") from None
+            raise TaskError(f"{where}: {key}: expected a list of names, as a list or as JSON") from None
     value = [] if value is None else value
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        raise TaskError(f"{where}: {key}: expected a list of test ids, got {type(value).__name__}")
+        raise TaskError(f"{where}: {key}: expected a list of names, got {type(value).__name__}")
     return tuple(value)
 
 
-def _text(where: str, key: str, value: str | None) -> str:
+def _text(where: str, key: str, value: Any) -> str:
+    if value is not None and not isinstance(value, str):
+        raise TaskError(f"{where}: {key}: expected text, got {type(value).__name__}")
     if key == "instance_id" and value and not is_id(value):
         raise TaskError(f"{where}: instance_id: {value[:80]!r} is no name of letters, digits, '.', '-' and '_'")
     return value or ""
@@ -179,5 +186,5 @@ def _problems(text: Mapping[str, str], lists: Mapping[str, tuple[str, ...]], bug
         if cut:
             yield f"{len(cut)} ids in {key} are truncated at a blank, first {cut[0]!r}."
     for key in ("base_commit", "patch", "problem_statement") + (() if bug else ("test_patch",)):
-        if not text.get(key, "").strip():
+        if not text[key].strip():
             yield f"{key} is empty."
