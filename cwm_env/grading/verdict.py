@@ -83,7 +83,7 @@ def _forged(ran: Ran) -> str:
 def _missing(ran: Ran) -> str:
     """What is wrong about canaries where everything else has passed."""
     seen = canaries.seen(ran.report.tests, ran.canaries)
-    missing = [name for name, status in seen.items() if status not in _FAILED_AS_MEANT]
+    missing = [f"{name} ({status})" for name, status in seen.items() if status not in _FAILED_AS_MEANT]
     if missing:
         return f"{len(missing)} of {len(seen)} canaries did not fail, though all other tests passed: first {missing[0]}"
     if ran.report.ended not in _TESTS_RAN:
