@@ -8,22 +8,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-static int report_to;
-
-void fail(const char *step) {
-	int code = errno;
-	if (!send_error(report_to, step, code))
-		dprintf(2, "%s: %s\n", step, strerror(code));
-	_exit(1);
-}
-
-void fail_image(const char *path, const char *why) {
-	char text[512];
-	int size = snprintf(text, sizeof text, "error=the image cannot be used: %.300s %s", path, why) + 1;
-	send_fields(report_to, text, (size_t)size, NULL, 0);
-	_exit(1);
-}
-
 static void wait_for_ids(struct plan *plan) {
 	static struct message opened;
 	if (!receive(plan->gate, &opened))
@@ -60,7 +44,7 @@ static void stand_apart(const struct plan *plan) {
 }
 
 void contain(struct plan *plan) {
-	report_to = plan->control;
+	report_failures_to(plan->control);
 	if (!join_groups())
 		fail("join control groups");
 	close_groups();

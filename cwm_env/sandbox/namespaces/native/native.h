@@ -68,6 +68,11 @@ struct plan {
 #define WRITTEN {"writable/upper", "tmp", "run", "shm"}
 
 void contain(struct plan *plan) NORETURN;
+
+/* failure.c */
+
+/* Where the two that follow report to. */
+void report_failures_to(int control);
 /* Report that a step of the set-up failed, by errno, and end. */
 void fail(const char *step) NORETURN;
 /* The same where the image is to blame. */
@@ -94,20 +99,26 @@ bool become(const struct user *user);
 bool write_file(const char *path, const char *text);
 ssize_t read_file(const char *path, char *buffer, size_t size);
 
-/* filesystem.c and kernelfs.c */
+/* mounts.c */
 
 int clone_tree(const char *path, bool recursive);
 bool map_tree(int tree, int userns);
-void build_root(struct plan *plan);
+void set_attributes(int directory, const char *path, uint64_t attributes, bool recursive);
+void attach_tree(int tree, const char *target);
+void mount_or_fail(const char *source, const char *target, const char *kind, unsigned long flags, const char *options);
 /* `root/path`, made if it is missing; an image with a link on the way is refused. */
 const char *mount_point(const char *path, bool directory);
 void bind_read_only(const char *source, const char *target);
-void mount_or_fail(const char *source, const char *target, const char *kind, unsigned long flags, const char *options);
-void set_attributes(int directory, const char *path, uint64_t attributes, bool recursive);
-void attach_tree(int tree, const char *target);
+
+/* kernelfs.c */
+
 void mount_proc(const struct message *request);
 void open_devices(int *devices);
 void mount_devices(const int *devices);
+
+/* filesystem.c */
+
+void build_root(struct plan *plan);
 
 /* network.c */
 

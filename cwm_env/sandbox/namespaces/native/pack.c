@@ -25,67 +25,6 @@ static bool exact; /* and directories again after what is in them, so that their
 static struct seen *links;
 static size_t link_count, link_room;
 
-struct attributes {
-	char *text; /* records of a pax header */
-	size_t size, room;
-};
-
-static void number_into(char *to, size_t size, unsigned long long value) {
-	if (value >> (3 * (size - 1))) { /* GNU's base 256 for what octal digits cannot hold */
-		memset(to, 0, size);
-		for (size_t i = size; i-- > 1 && value; value >>= 8)
-			to[i] = (char)(value & 0xFF);
-		to[0] = (char)0x80;
-	} else
-		snprintf(to, size, "%0*llo", (int)size - 1, value);
-}
-
-static bool pad(int out, unsigned long long size) {
-	static const char zeros[BLOCK];
-	return !(size % BLOCK) || write_all(out, zeros, BLOCK - size % BLOCK);
-}
-
-static bool put_header(int out, struct header *header) {
-	char sum[16];
-	memcpy(header->magic, "ustar  ", 8);
-	snprintf(sum, sizeof sum, "%06o", sum_of(header));
-	memcpy(header->checksum, sum, 7);
-	header->checksum[7] = ' ';
-	return write_all(out, header, BLOCK);
-}
-
-static bool put_extra(int out, char type, const char *data, size_t size) {
-	struct header header = {.name = LONG_NAME, .type = type};
-	number_into(header.mode, sizeof header.mode, 0644);
-	number_into(header.size, sizeof header.size, size);
-	return put_header(out, &header) && write_all(out, data, size) && pad(out, size);
-}
-
-static bool put_name(int out, char type, const char *name, char *short_name) {
-	size_t length = strlen(name);
-	memcpy(short_name, name, length < 100 ? length : 100);
-	return length <= 100 || put_extra(out, type, name, length + 1);
-}
-
-/* Add a record "LENGTH KEY=VALUE\n", whose length counts its own digits. */
-static void add_record(struct attributes *to, const char *key, const char *value, size_t size) {
-	size_t rest = strlen(key) + size + 3, length = rest + 1;
-	for (size_t digits = 1, power = 10; length >= power; power *= 10)
-		length = rest + ++digits;
-	if (to->size + length + 1 > to->room) {
-		size_t room = 2 * (to->size + length + 1);
-		char *larger = realloc(to->text, room);
-		if (!larger)
-			return;
-		to->text = larger, to->room = room;
-	}
-	char *at = to->text + to->size;
-	at += sprintf(at, "%zu %s=", length, key);
-	memcpy(at, value, size);
-	at[size] = '\n';
-	to->size += length;
-}
-
 static void add_attributes(struct attributes *to, int file) {
 	static char names[65536], value[65536], key[512];
 	ssize_t size = flistxattr(file, names, sizeof names);
@@ -109,16 +48,6 @@ static void add_time(struct attributes *to, const struct timespec *time) {
 	long fraction = early && time->tv_nsec ? 1000000000 - time->tv_nsec : time->tv_nsec;
 	int size = snprintf(text, sizeof text, "%s%lld.%09ld", early ? "-" : "", seconds, fraction);
 	add_record(to, "mtime", text, (size_t)size);
-}
-
-/* What stands before an entry's data; frees `extra`. */
-static bool put_entry(int out, struct header *header, const char *name, const char *target, struct attributes *extra) {
-	bool good = (!extra->size || put_extra(out, 'x', extra->text, extra->size)) &&
-	            put_name(out, 'K', target, header->link) && put_name(out, 'L', name, header->name) &&
-	            put_header(out, header);
-	free(extra->text);
-	*extra = (struct attributes){0};
-	return good;
 }
 
 struct segment {

@@ -37,6 +37,21 @@ struct entry {
 	struct timespec mtime;
 };
 
+/* tar.c: what is written. */
+
+struct attributes {
+	char *text; /* records of a pax header */
+	size_t size, room;
+};
+
+void number_into(char *to, size_t size, unsigned long long value);
+/* Add a record "LENGTH KEY=VALUE\n", whose length counts its own digits. */
+void add_record(struct attributes *to, const char *key, const char *value, size_t size);
+/* What stands before an entry's data; frees `extra`. */
+bool put_entry(int out, struct header *header, const char *name, const char *target, struct attributes *extra);
+/* What stands after data of `size` bytes. */
+bool pad(int out, unsigned long long size);
+
 /* untar.c: the entry that next_entry() has read. */
 extern struct entry entry;
 
