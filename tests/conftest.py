@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
 
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/tmp:/bin/bash\nnobody:x:65534:65534::/tmp:/bin/sh\n"
+
+# How long a case takes says nothing here: machines are shared. Fixtures that all cases of a test share are meant.
+_SHARED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("cwm_env", deadline=None, suppress_health_check=_SHARED)
+settings.load_profile("cwm_env")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

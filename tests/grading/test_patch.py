@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwm_env.grading import patch as patches
@@ -67,7 +67,7 @@ NAMES = st.binary(min_size=1, max_size=12).filter(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(st.dictionaries(NAMES, st.binary(max_size=40), min_size=1, max_size=12))
 def test_names_and_content_are_any_bytes(
     backend: NamespacesBackend, repository: Image, tests: HiddenTests, files: dict[bytes, bytes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import count
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwm_env.sandbox.base import Sandbox
@@ -84,7 +84,7 @@ def _neutral(text: str) -> str:
     return re.sub(r"(?m)^(\S*bash|environment): (line \d+: )?", "bash: ", re.sub(r"/tmp/[op]\d+", "BASE", text))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(commands=st.lists(_COMMANDS, min_size=1, max_size=12))
 def test_random_commands_do_what_they_do_in_a_script(sandbox: Sandbox, commands: list[str]) -> None:
     number = next(_runs)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwm_env.errors import TaskError
@@ -92,7 +92,7 @@ VALUES = st.recursive(
 KEYS = ("instance_id", "repo", "FAIL_TO_PASS", "PASS_TO_PASS", "patch", "test_patch", "version", "image", "datasets")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
 def test_whatever_a_row_holds_it_is_a_record_or_refused_in_a_sentence(wrong: dict[str, object]) -> None:
     row = {**named("pallets__flask-5014").raw, **wrong}

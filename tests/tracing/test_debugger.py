@@ -77,7 +77,7 @@ def test_breakpoints_stop_in_both_directions(made: Trace) -> None:
         debugger.do("jump")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.lists(st.sampled_from(ACTIONS), max_size=40))
 def test_every_step_keeps_its_promise_on_any_trace(seed: int, actions: list[str]) -> None:
     debugger = Debugger(trace(program(seed), in_process=True))
@@ -95,7 +95,7 @@ def test_every_step_keeps_its_promise_on_any_trace(seed: int, actions: list[str]
             assert abs(moved) <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from(sorted(POLICIES)), st.integers(0, 99))
 def test_a_session_comes_back_from_its_text(seed: int, policy: str, draw: int) -> None:
     made = trace(program(seed), in_process=True)
@@ -104,7 +104,7 @@ def test_a_session_comes_back_from_its_text(seed: int, policy: str, draw: int) -
     assert again == session and again.to_text() == session.to_text()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.lists(st.sampled_from(ACTIONS), max_size=40))
 def test_a_sessions_variables_are_the_traces(seed: int, actions: list[str]) -> None:
     made = trace(program(seed), in_process=True)

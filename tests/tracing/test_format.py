@@ -47,7 +47,7 @@ def test_token_ids_carry_a_trace_without_loss(context: str, made: list[Frame]) -
     assert ids[0] == 128000 and ids[1] == 128107 and ids[-1] == 128001
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6))
 def test_traces_of_generated_programs_come_back_from_their_text(seed: int) -> None:
     made = trace(program(seed), in_process=True)
