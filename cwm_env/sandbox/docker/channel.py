@@ -3,6 +3,9 @@
 The other side is pid 1 of the container, our native program (``namespaces/native/container.c``; ``frames.c`` says what
 a frame is). The stream is the container's standard input and output as the engine's attach call gives them, so this
 works with an engine on another machine, and with whatever runtime lies below.
+
+Nothing that comes from there is believed: under gVisor the container's root can write to pid 1's streams. What pid 1
+would not send, or more of it than it may, ends the container, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ _CODE = struct.Struct("!i")
 _LENGTH = struct.Struct("!I")
 _READ = 1 << 18
 _SAID = 4096
+_KINDS = (b"d", b"e", b"D", b"E", b"x", b"c", b"k")
+_LONGEST_ANSWER = 1 << 20
+_FIRST_TUNNEL, _MOST_TUNNELS = 1 << 31, 512  # pid 1 numbers connections from the first, and has at most 128 at once
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Answer = dict[str, str]
@@ -43,9 +49,11 @@ class Channel:
         self._raw, self._frames, self._text = bytearray(), bytearray(), bytearray()
         self._processes: dict[int, Streams] = {}
         self._tunnels: dict[int, Tunnel] = {}
-        self.on_connection: Callable[[socket.socket], None] = socket.socket.close
-        """Takes over a connection that a program in the container made to the proxy; called in the pump's thread."""
+        self.on_connection: Callable[[socket.socket], None] | None = None
+        """Takes over a connection that a program in the container made to the proxy; called in the pump's thread. None
+        where no name is allowed."""
         self._count = 0
+        self._due = 1  # answers that pid 1 owes: the first says that it is ready
         self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self.said = b""
         """What pid 1 wrote to its standard error: why it could not begin."""
@@ -72,6 +80,8 @@ class Channel:
             EOFError: the container is gone.
             TimeoutError: no answer came; the channel can no longer be used.
         """
+        with self._pump.lock:
+            self._due += 1
         for at in range(0, len(request), PIECE):
             self._send_frame(0, b"d", request[at : at + PIECE])
         return self.answer(timeout)
@@ -165,9 +175,13 @@ class Channel:
                 self.close()
                 return
             self._raw += data
-            self._unwrap()
-            self._deliver()
-            if len(data) < _READ and not isinstance(self._sock, ssl.SSLSocket):
+            try:
+                self._unwrap()
+                self._deliver()
+            except (ValueError, struct.error) as error:
+                self.said = f"pid 1 broke the protocol: {error}".encode()
+                self.close()
+            if not isinstance(self._sock, ssl.SSLSocket):  # the others have their turn before there is more
                 return
 
     def _unwrap(self) -> None:
@@ -202,9 +216,14 @@ class Channel:
                 self._open_tunnel(number)
             elif (tunnel := self._tunnels.get(number)) is not None:
                 self._pass_on(number, tunnel, kind, payload)
+            elif kind not in _KINDS or self._count < number < _FIRST_TUNNEL:
+                raise ValueError("a frame that cannot be")
         del frames[:at]
 
     def _open_tunnel(self, number: int) -> None:
+        if self.on_connection is None or number < _FIRST_TUNNEL or len(self._tunnels) >= _MOST_TUNNELS:
+            raise ValueError("a connection that cannot be")
+
         def send(kind: bytes, data: bytes) -> None:
             self._send_frame(number, kind, data)
 
@@ -228,11 +247,16 @@ class Channel:
         self._text += payload
         while len(self._text) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._text)
+            if length > _LONGEST_ANSWER:
+                raise ValueError("an answer that is too long")
             end = _LENGTH.size + length
             if len(self._text) < end:
                 return
             rows = bytes(self._text[_LENGTH.size : end]).split(b"\0")
             del self._text[:end]
+            if not self._due:
+                raise ValueError("an answer to nothing")
+            self._due -= 1
             pairs = (os.fsdecode(row).partition("=") for row in rows if row)
             self._answers.put({name: value for name, _, value in pairs})
 

@@ -23,7 +23,11 @@ _HIDDEN = (
     "timer_list timer_stats sched_debug scsi"
 )
 _MASKED = [*(f"/proc/{name}" for name in _HIDDEN.split()), "/sys/firmware", "/sys/devices/virtual/powercap"]
-_READ_ONLY = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
+# The last: or the container's root has the kernel kill pid 1 when memory is full, which would be no fault of its own.
+_READ_ONLY = [
+    *(f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")),
+    *(f"/proc/1/{name}" for name in ("oom_adj", "oom_score_adj", "task/1/oom_adj", "task/1/oom_score_adj")),
+]
 _OVERHEAD = 16 << 20  # bytes that the kernel uses for a sandbox's processes, and our pid 1
 _NO_LIMIT = 1 << 22
 _MARGIN = 1 << 20  # bytes: a full file system is noticed as such, before the limit of one file

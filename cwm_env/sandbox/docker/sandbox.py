@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -61,7 +62,8 @@ class DockerSandbox(NamespaceSandbox):
             after = time.clock_gettime(time.CLOCK_BOOTTIME)
         except (EOFError, TimeoutError) as error:
             raise hung_up(error, self.id, self._channel.said) from error
-        theirs = int(ready["boot_us"]) / 1e6
+        with self._understood():
+            theirs = int(ready["boot_us"]) / 1e6
         if not before <= theirs <= after:  # another kernel's clock: gVisor's, a virtual machine's, another machine's
             self._clock_ahead = theirs - after
 
@@ -69,12 +71,14 @@ class DockerSandbox(NamespaceSandbox):
         """As ``Sandbox.kill_processes``."""
         if started_after is not None:
             started_after = max(started_after + self._clock_ahead, 0.0)
-        return super().kill_processes(keep=keep, started_after=started_after)
+        with self._understood():
+            return super().kill_processes(keep=keep, started_after=started_after)
 
     def usage(self) -> Usage:
         """As ``Sandbox.usage``."""
         answer, _ = self._ask(_USAGE)
-        return usage_of(answer)
+        with self._understood():
+            return usage_of(answer)
 
     def stop(self) -> None:
         """As ``Sandbox.stop``."""
@@ -118,10 +122,12 @@ class DockerSandbox(NamespaceSandbox):
                 raise hung_up(error, self.id, self._channel.said) from error
             try:
                 answer, _ = self._ask(_with_number(request, number))
+                with self._understood():
+                    pid = int(answer["pid"])
             except InfrastructureError:
                 self._channel.drop_streams(number)
                 raise
-            return NamespaceProcess(self, int(answer["pid"]), streams.descriptors)
+            return NamespaceProcess(self, pid, streams.descriptors)
 
     def _ask(self, request: bytes) -> tuple[Answer, list[int]]:
         with self._lock:
@@ -133,6 +139,15 @@ class DockerSandbox(NamespaceSandbox):
         if "error" in answer:
             raise SandboxError(f"sandbox {self.id}: {answer['error']}")
         return answer, []
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """An answer without what it must say is not pid 1's: under gVisor the container's root can forge one."""
+        try:
+            yield
+        except (KeyError, ValueError) as error:
+            self._channel.close()
+            raise SandboxError(f"sandbox {self.id} died: pid 1 answered what it would not ({error})") from error
 
     def _check(self) -> None:
         if self._stopped:

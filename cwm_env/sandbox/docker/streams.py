@@ -18,6 +18,7 @@ PIECE = 32 << 10
 """Bytes that a frame may hold."""
 GRANT = WINDOW // 4
 """After so many bytes the sender learns that they were passed on."""
+_MOST_WAITING = 2 * WINDOW + 16
 _STATUS = struct.Struct("=i")
 _COUNT = struct.Struct("!I")
 
@@ -45,6 +46,7 @@ class Streams:
         """For the owner: standard input, output, error, and what becomes readable at the end."""
         # One queue for all, so that nothing overtakes what was sent before it.
         self._queue: deque[tuple[Target, bytes | None]] = deque()
+        self._waiting = 0  # bytes in the queue, and ends, which count as one
         self._passed: dict[Target, int] = {"out": 0, "err": 0}
         self._blocked: int | None = None
         ours.setblocking(False)
@@ -54,7 +56,14 @@ class Streams:
         pump.watch(self._ends["exited"], 0, self._owner_left)
 
     def take(self, target: Target, data: bytes | None) -> None:
-        """Write to a stream after all that came before; None ends it."""
+        """Write to a stream after all that came before; None ends it.
+
+        Raises:
+            ValueError: more than the windows of output and error together was sent.
+        """
+        self._waiting += len(data or b"-")
+        if self._waiting > _MOST_WAITING:
+            raise ValueError("output beyond the window")
         self._queue.append((target, data))
         if self._blocked is None:
             self._flush()
@@ -80,6 +89,7 @@ class Streams:
         """Close our ends, so that the owner reads end of file everywhere. Idempotent."""
         self.end_input()
         self._queue.clear()
+        self._waiting = 0
         for name in list(self._ends):
             self._end(name)
 
@@ -97,7 +107,7 @@ class Streams:
                 self._end(target)
             elif end is not None and not self._write(target, end, data):
                 return
-            self._queue.popleft()
+            self._waiting -= len(self._queue.popleft()[1] or b"-")
 
     def _write(self, target: Target, end: int, data: bytes) -> bool:
         """False where the owner has to read first."""
@@ -113,6 +123,7 @@ class Streams:
         if wrote == len(data):
             return True
         self._queue[0] = (target, data[wrote:])
+        self._waiting -= wrote
         self._blocked = end
         self._pump.watch(end, select.EPOLLOUT, lambda _: self._flush())
         return False

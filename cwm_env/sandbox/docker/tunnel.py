@@ -27,12 +27,19 @@ class Tunnel:
         self._socket, self.theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._queue: deque[bytes | None] = deque()  # for the proxy; None is the end
-        self._credit, self._passed, self._events = WINDOW, 0, 0
+        self._credit, self._waiting, self._passed, self._events = WINDOW, 0, 0, 0
         self._reads, self._writes, self._open = True, True, True
         self._wait()
 
     def take(self, data: bytes | None) -> None:
-        """Pass on what the program sent; None where it sends no more."""
+        """Pass on what the program sent; None where it sends no more.
+
+        Raises:
+            ValueError: more than the window was sent.
+        """
+        self._waiting += len(data or b"-")
+        if self._waiting > WINDOW + 1:
+            raise ValueError("a connection's data beyond the window")
         self._queue.append(data)
         self._flush()
 
@@ -102,6 +109,7 @@ class Tunnel:
                         self._end()
                     break
                 wrote = self._socket.send(data)
+                self._waiting -= wrote
                 self._grant(wrote)
                 if wrote < len(data):
                     self._queue[0] = data[wrote:]
