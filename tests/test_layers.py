@@ -17,7 +17,7 @@ FLOORS = (
     ("session", "images"),
     ("tracing", "grading"),
     ("envs", "synthesis", "policies", "integrations"),
-    ("rl", "server", "client"),
+    ("rl", "server", "client", "swebench"),
     ("cli",),
     ("__main__",),
 )

@@ -28,6 +28,7 @@ COMMANDS = {
     "tasks": "cwm_env.cli.tasks:tasks",
     "images": "cwm_env.cli.images:images",
     "grade": "cwm_env.cli.grade:grade",
+    "swebench": "cwm_env.cli.swebench:swebench",
     "replay": "cwm_env.cli.replay:replay",
     "trace": "cwm_env.cli.trace:trace",
     "debug": "cwm_env.cli.debug:debug",

@@ -1,0 +1,15 @@
+"""``cwm-env swebench``: SWE-bench's images, verdicts and rollouts."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def swebench() -> None:
+    """SWE-bench: graded as the official harness does, without Docker.
+
+    \b
+    Example:
+      cwm-env tasks import swebench instances.jsonl
+    """
