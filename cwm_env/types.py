@@ -159,7 +159,7 @@ class Task:
     instruction: str
     """What the policy is told, in Markdown."""
     image: str
-    """Name of a shipped image, or path of a directory that holds an ``image.toml``."""
+    """As ``ImageStore.get`` takes it: of a shipped image, a directory with an ``image.toml``, ``swebench:ID`` …"""
     tests: HiddenTests
     limits: Limits = field(default_factory=Limits)
     directory: Path | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cwm_env.cli.swebench_build import build
+
 
 @click.group()
 def swebench() -> None:
@@ -13,3 +15,6 @@ def swebench() -> None:
     Example:
       cwm-env tasks import swebench instances.jsonl
     """
+
+
+swebench.add_command(build)

@@ -114,6 +114,17 @@ class Builder:
                 raise DiskFull(f"no space is left where images are kept: {what} ended with:\n{tail}")
             raise ImageError(f"{what} failed with exit code {done.exit_code}; the last that it printed:\n{tail}")
 
+    def read(self, path: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            ImageError: there is none.
+        """
+        done = run(self._sandbox, ["cat", path], timeout=_SECONDS)
+        if done.exit_code:
+            raise ImageError(f"{path} cannot be read: {done.stderr.decode('utf-8', 'replace').strip()}")
+        return done.stdout
+
     def check_user(self, user: str, workdir: str) -> None:
         """See that the image's user exists, and finds a clean repository.
 
@@ -131,11 +142,14 @@ class Builder:
 
 
 @contextlib.contextmanager
-def building(below: Image, target: Path, inputs: Mapping[str, Path] | None = None) -> Iterator[Builder]:
+def building(
+    below: Image, target: Path, inputs: Mapping[str, Path] | None = None, *, allow: tuple[str, ...] = ()
+) -> Iterator[Builder]:
     """A sandbox over ``below`` whose changes are in the empty directory ``target`` once it is closed.
 
     Args:
         inputs: files on the host that appear in ``INPUTS`` under these names.
+        allow: what of the network it reaches, as ``Limits.allow``.
     """
     # Imported here: most images are there already, and need no sandbox to be found.
     from cwm_env.sandbox.namespaces.backend import NamespacesBackend
@@ -145,7 +159,8 @@ def building(below: Image, target: Path, inputs: Mapping[str, Path] | None = Non
         image = replace(below, layers=(*below.layers, _input_layer(target.with_name("inputs"), inputs)))
     backend = NamespacesBackend()  # of its own: a spawner costs little beside a build, and ends with it
     try:
-        sandbox = backend.create(image, _LIMITS, upper=target)
+        limits = replace(_LIMITS, network="allow", allow=allow) if allow else _LIMITS
+        sandbox = backend.create(image, limits, upper=target)
         try:
             yield Builder(sandbox, below)
         finally:

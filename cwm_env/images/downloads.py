@@ -24,8 +24,9 @@ from cwm_env.images.recipe import Source, canonical
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
+    from requests import Session
 
-_REMEDY = "check the network, or say which index to use (PIP_INDEX_URL, or `pip config set global.index-url`)"
+REMEDY = "check the network, or say which index to use (PIP_INDEX_URL, or `pip config set global.index-url`)"
 _SECONDS = 60.0
 _PIP_LINES = 15
 
@@ -54,8 +55,18 @@ class Downloads:
     """Files from the package index, in a directory. Safe for many threads and processes."""
 
     def __init__(self, directory: Path, lock: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._lock = lock
+
+    def kept(self, tag: PythonTag, requirement: str) -> Path | None:
+        """The wheel of ``name==version``, if it is here."""
+        return next((self.directory / wheel_key(tag, requirement)).glob("*.whl"), None)
+
+    def keep(self, tag: PythonTag, requirement: str, wheel: Path) -> None:
+        """Keep the wheel of ``name==version``, which was had in another way; what was here before stays."""
+        with locked(self._lock):
+            if self.kept(tag, requirement) is None:
+                _keep(wheel, self.directory / wheel_key(tag, requirement))
 
     def wheels(self, tag: PythonTag, requirements: Sequence[str], progress: Callable[[str], None]) -> list[Path]:
         """One wheel for each requirement.
@@ -64,11 +75,11 @@ class Downloads:
             ImageError: pip is missing, or could not download them all.
         """
         with locked(self._lock):
-            missing = [each for each in requirements if not (self._directory / wheel_key(tag, each)).is_dir()]
+            missing = [each for each in requirements if not (self.directory / wheel_key(tag, each)).is_dir()]
             if missing:
                 progress(f"downloading {len(missing)} Python packages")
                 self._download(tag, missing)
-        return [next((self._directory / wheel_key(tag, each)).glob("*.whl")) for each in requirements]
+        return [next((self.directory / wheel_key(tag, each)).glob("*.whl")) for each in requirements]
 
     def archive(self, source: Source, progress: Callable[[str], None]) -> Path:
         """The source archive, whose content has the recipe's hash.
@@ -76,11 +87,11 @@ class Downloads:
         Raises:
             ImageError: the index has no such file, cannot be reached, or gave another content.
         """
-        target = self._directory / source_key(source)
+        target = self.directory / source_key(source)
         with locked(self._lock):
             if not target.is_file():
                 progress(f"downloading the source of {source.name} {source.version}")
-                partial = self._directory / f".{secrets.token_hex(8)}"
+                partial = self.directory / f".{secrets.token_hex(8)}"
                 try:
                     _fetch(source, partial)
                     partial.chmod(0o644)
@@ -95,14 +106,14 @@ class Downloads:
                 f"{sys.executable} has no pip, which downloads an image's packages: "
                 "run `python -m ensurepip` or `uv pip install pip`"
             )
-        with tempfile.TemporaryDirectory(prefix=".", dir=self._directory) as name:
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.directory) as name:
             _run_pip(tag, requirements, Path(name))
             by_name = {_project(path): path for path in Path(name).glob("*.whl")}
             for requirement in requirements:
                 wheel = by_name.get(canonical(requirement).partition("==")[0])
                 if wheel is None:
                     raise ImageError(f"pip reported success and left no wheel of {requirement}")
-                _keep(wheel, self._directory / wheel_key(tag, requirement))
+                _keep(wheel, self.directory / wheel_key(tag, requirement))
 
 
 def _keep(wheel: Path, directory: Path) -> None:
@@ -116,7 +127,8 @@ def _keep(wheel: Path, directory: Path) -> None:
 
 
 def _run_pip(tag: PythonTag, requirements: Sequence[str], directory: Path) -> None:
-    # Only wheels: to learn about a source distribution, pip would run its code, here and now.
+    # Only wheels: to learn about a source distribution, pip would run its code, here and now. And no constraints of the
+    # user's: every version is pinned.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--progress-bar=off", *tag.options, "--dest", str(directory)]
     done = subprocess.run(
@@ -128,28 +140,43 @@ def _run_pip(tag: PythonTag, requirements: Sequence[str], directory: Path) -> No
         errors="replace",
         check=False,
         cwd=directory,
+        env={**os.environ, "PIP_CONSTRAINT": os.devnull},
     )
     if done.returncode:
         tail = "\n".join(done.stdout.strip().splitlines()[-_PIP_LINES:])
         if says_full(tail):
             raise DiskFull("no space is left where images are kept, or in the directory for temporary files")
-        raise ImageError(f"pip could not download the Python packages: {_REMEDY}. It said:\n{tail}")
+        raise ImageError(f"pip could not download the Python packages: {REMEDY}. It said:\n{tail}")
 
 
 def _project(wheel: Path) -> str:
-    return canonical(wheel.name.partition("-")[0])
+    return pin_of(wheel).partition("==")[0]
+
+
+def pin_of(wheel: Path) -> str:
+    """The ``name==version`` that the name of a wheel says."""
+    name, version = wheel.name.split("-")[:2]
+    return f"{canonical(name)}=={version}"
+
+
+def connection() -> tuple[Session, list[str]]:
+    """How the package index is reached, as the user's pip is told to: certificates, and addresses that speak HTTP."""
+    import requests
+
+    settings = _pip_settings()
+    session = requests.Session()
+    if certificate := settings.get("cert"):
+        session.verify = certificate
+    return session, list(_endpoints(settings))
 
 
 def _fetch(source: Source, target: Path) -> None:
     import requests
     from pypi_simple import PyPISimple
 
-    settings = _pip_settings()
-    session = requests.Session()
-    if certificate := settings.get("cert"):
-        session.verify = certificate
+    session, endpoints = connection()
     try:
-        for endpoint in _endpoints(settings):
+        for endpoint in endpoints:
             with PyPISimple(endpoint, session=session) as index:
                 package = _find(index, source)
                 if package is not None:
@@ -159,7 +186,7 @@ def _fetch(source: Source, target: Path) -> None:
     except requests.RequestException as error:
         # Its text may show the index's address, with a password in it.
         raise ImageError(
-            f"the source of {source.name} cannot be downloaded ({type(error).__name__}): {_REMEDY}"
+            f"the source of {source.name} cannot be downloaded ({type(error).__name__}): {REMEDY}"
         ) from None
     raise ImageError(f"the package index has no source distribution of {source.name} {source.version}")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cwm_env.errors import ImageError
 from cwm_env.images.disk import make_directory, write_file
+from cwm_env.images.interpreters import Interpreter, running
 from cwm_env.paths import data_dir
 from cwm_env.sandbox.namespaces import ids
 
@@ -71,33 +72,33 @@ _LINK_FARM = "/etc/alternatives"
 
 def interpreter() -> str:
     """The interpreter that images of this base have: the one that runs us, outside any virtual environment."""
-    return f"{_prefix()}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    return running().path
 
 
-def pins() -> list[str]:
+def pins(python: Interpreter) -> list[str]:
     """What layers of this base depend on. The machine's packages may change all the same: this is for a first look."""
-    return [platform.machine(), _os_release(), _prefix(), sys.version, *mounts()]
+    return [platform.machine(), _os_release(), python.prefix, python.build, *mounts(python)]
 
 
-def mounts() -> tuple[str, ...]:
+def mounts(python: Interpreter) -> tuple[str, ...]:
     """Directories of the machine that appear at the same path."""
     system = ["/usr", *(f"/{name}" for name in _ROOT_LINKS if _is_directory(f"/{name}"))]
     # Not the whole prefix: it may be somebody's ~/.local, or hold all environments of a conda installation.
-    own = [f"{_prefix().rstrip('/')}/{name}" for name in _INTERPRETER_PARTS]
+    own = [f"{python.prefix.rstrip('/')}/{name}" for name in _INTERPRETER_PARTS]
     return (*system, *(path for path in own if _is_directory(path) and not _lies_in(path, system)))
 
 
-def hidden(cache: Path) -> tuple[str, ...]:
+def hidden(cache: Path, python: Interpreter) -> tuple[str, ...]:
     """Directories below ``mounts`` that appear empty."""
-    visible = mounts()
-    prefix = Path(_prefix())
+    visible = mounts(python)
+    prefix = Path(python.prefix)
     found = {str(path) for path in _unwanted(prefix, cache) if path.is_dir()}
     real = {os.path.realpath(path) for path in found}
     below = sorted(path for path in real if _lies_in(path, visible) and not _lies_in(str(prefix), [path]))
     return tuple(path for path in below if not _lies_in(path, [other for other in below if other != path]))
 
 
-def build(target: Path) -> None:
+def build(target: Path, python: Interpreter) -> None:
     """Write the lowest layer into the empty directory ``target``.
 
     Raises:
@@ -107,11 +108,11 @@ def build(target: Path) -> None:
     for program in ("bash", "git", "tar"):
         if not any(Path(place, program).exists() for place in ("/usr/bin", "/bin")):
             raise ImageError(f"base 'host' needs {program} in /usr/bin: install it with the machine's package manager")
-    if _lies_in(_prefix(), _SCRATCH):
-        raise ImageError(f"base 'host' cannot use an interpreter in {_prefix()}: sandboxes have an empty /tmp and /run")
+    if _lies_in(python.prefix, _SCRATCH):
+        raise ImageError(f"base 'host' cannot use an interpreter in {python.prefix}: a sandbox's /tmp and /run are empty")
     for name, mode in _DIRECTORIES.items():
         make_directory(target / name, mode)
-    for path in mounts():  # here rather than by each sandbox, so that nothing of them counts as changed
+    for path in mounts(python):  # here rather than by each sandbox, so that nothing of them counts as changed
         make_directory(target / path.strip("/"))
     for link in (Path("/", name) for name in _ROOT_LINKS):
         if link.is_symlink():
@@ -123,10 +124,6 @@ def build(target: Path) -> None:
     _copy_from_machine(target)
     if ids.privileged():
         os.chown(target / "home/agent", 1000, 1000)
-
-
-def _prefix() -> str:
-    return os.path.realpath(sys.base_prefix)
 
 
 def _os_release() -> str:

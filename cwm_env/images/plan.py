@@ -6,13 +6,14 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from cwm_env.images import build, debian, host
 from cwm_env.images.downloads import Downloads, PythonTag, source_key, wheel_key
+from cwm_env.images.interpreters import Interpreter, running
 from cwm_env.images.recipe import DEBIAN, HOST, Named, Recipe, Source, canonical
 from cwm_env.types import Image
 
@@ -47,11 +48,12 @@ class Layer(Protocol):
 class HostSystem:
     """The machine's own programs."""
 
+    python: Interpreter
     kind: ClassVar[str] = "system"
 
     def pins(self) -> list[Any]:
         """As ``Layer.pins``."""
-        return [HOST, *host.pins(), build.GITCONFIG]
+        return [HOST, *host.pins(self.python), build.GITCONFIG]
 
     def needs(self) -> list[str]:
         """As ``Layer.needs``."""
@@ -59,7 +61,7 @@ class HostSystem:
 
     def build(self, below: Image, target: Path, tools: Tools) -> None:
         """As ``Layer.build``."""
-        host.build(target)
+        host.build(target, self.python)
         _write_gitconfig(target)
 
 
@@ -174,23 +176,41 @@ def plan(recipes: tuple[Named, ...], cache: Path) -> Plan:
         cache: where layers lie, in ``layers``.
     """
     image, layers = _system(recipes[0].recipe, cache)
-    steps: list[Step] = []
+    found: list[tuple[Layer, Image]] = []
     for named in recipes:
         image = _described(image, named.recipe)
-        layers += _own(named.recipe, recipes[0].recipe.base, image)
-        for layer in layers:
-            key = _hash([steps[-1].key if steps else "", layer.kind, layer.pins()])
-            steps.append(Step(layer, key, image))
-            image = replace(image, layers=(*image.layers, cache / "layers" / key))
+        found += [(layer, image) for layer in (*layers, *_own(named.recipe, recipes[0].recipe.base, image))]
         layers = []
+    return stack(recipes[-1].name, found, cache)
+
+
+def stack(name: str, layers: Iterable[tuple[Layer, Image]], cache: Path) -> Plan:
+    """The plan for layers, the lowest first, each with what the image says besides its layers."""
+    steps: list[Step] = []
+    lower: tuple[Path, ...] = ()
+    for layer, described in layers:
+        key = _hash([steps[-1].key if steps else "", layer.kind, layer.pins()])
+        steps.append(Step(layer, key, replace(described, layers=lower)))
+        lower = (*lower, cache / "layers" / key)
+    image = replace(described, layers=lower)
     content = [[step.key for step in steps], image.workdir, image.user, sorted(image.env.items())]
-    return Plan(replace(image, name=recipes[-1].name, digest=f"sha256:{_hash(content)}"), tuple(steps))
+    return Plan(replace(image, name=name, digest=f"sha256:{_hash(content)}"), tuple(steps))
+
+
+def on_host(python: Interpreter, cache: Path, image: Image) -> Image:
+    """The same image, which sees the machine's programs and an interpreter of it."""
+    return replace(image, host_mounts=host.mounts(python), hidden=host.hidden(cache, python))
+
+
+def bare() -> Image:
+    """What an image of ours says about itself where nobody says otherwise."""
+    return Image("", "", (), _WORKDIR, _USER, {"PATH": _PATH, "LANG": "C.UTF-8"})
 
 
 def _system(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
-    image = Image("", "", (), _WORKDIR, _USER, {"PATH": _PATH, "LANG": "C.UTF-8"})
+    image = bare()
     if recipe.base == HOST:
-        return replace(image, host_mounts=host.mounts(), hidden=host.hidden(cache)), [HostSystem()]
+        return on_host(running(), cache, image), [HostSystem(running())]
     python = debian.PYTHON_PACKAGES if recipe.python else ()
     return image, [DebianSystem(tuple(sorted({*debian.ALWAYS, *python, *(recipe.debian or ())})))]
 

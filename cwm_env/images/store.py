@@ -24,6 +24,7 @@ from cwm_env.images.disk import file_system, locked, remove_tree, tree_size
 from cwm_env.images.downloads import Downloads
 from cwm_env.images.plan import Plan, Step, Tools, plan
 from cwm_env.images.records import Records
+from cwm_env.images.swebench import orders
 from cwm_env.paths import cache_dir
 from cwm_env.types import Image
 
@@ -52,14 +53,14 @@ class ImageStore:
             record = self._records.find(foreign.canonical(name))
             return record.image if record and record.source == foreign.fingerprint(name) else None
         made = self._plan(name)
-        return made.image if self._records.holds(made.image) else None
+        return made.image if made and self._records.holds(made.image) else None
 
     def get(self, name: str, *, progress: Callable[[str], None] | None = None) -> Image:
         """The image, built as far as it is missing.
 
         Args:
-            name: of a shipped image, the path of a directory that holds an ``image.toml`` or a ``Dockerfile``, or one
-                that ``cwm_env.images.foreign`` lists, such as ``docker://REGISTRY/NAME:TAG``.
+            name: of a shipped image, the path of a directory that holds an ``image.toml`` or a ``Dockerfile``, one
+                that ``cwm_env.images.foreign`` lists, such as ``docker://REGISTRY/NAME:TAG``, or ``swebench:ID``.
             progress: called with a line of text when something that takes time begins.
 
         Raises:
@@ -71,15 +72,35 @@ class ImageStore:
         if foreign.is_foreign(name):
             return self.find(name) or self.fetch(name, progress=progress)
         made = self._plan(name)
+        if made is None:
+            raise orders.unprepared(name)
+        return self.build(made, progress=progress)
+
+    def build(self, made: Plan, *, progress: Callable[[str], None] | None = None) -> Image:
+        """The image of a plan, built as far as it is missing, and recorded unless it has no name."""
         if not self._records.holds(made.image):
-            say = progress or (lambda _: None)
-            with self._explained(f"image {made.image.name}: "):
-                self._prepare()
-                with locked(self._lock("store"), shared=True):
-                    for step in made.steps:
-                        self._build(step, lambda text: say(f"{made.image.name}: {text}"))
+            say = partial(_say, progress, made.image.name)
+            with self._explained(f"image {made.image.name}: "), self.working():
+                for step in made.steps:
+                    self._build(step, say)
+                if made.image.name:
                     self._records.write(made)
         return made.image
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[Path]:
+        """While nothing is removed by others: a path below which what is needed meanwhile may lie."""
+        self._prepare()
+        room = self.directory / "building" / secrets.token_hex(8)
+        with locked(self._lock("store"), shared=True):
+            try:
+                yield room
+            finally:
+                remove_tree(room)
+
+    def tools(self, progress: Callable[[str], None]) -> Tools:
+        """What layers are built with."""
+        return Tools(Downloads(self.directory / "downloads", self._lock("downloads")), progress)
 
     def fetch(
         self, name: str, *, login: foreign.Login | None = None, progress: Callable[[str], None] | None = None
@@ -100,18 +121,13 @@ class ImageStore:
         known = foreign.canonical(name)
         source = foreign.fingerprint(known)
         with self._explained(f"image {known}: "):
-            self._prepare()
             say = partial(_say, progress, known)
-            room = self.directory / "building" / f"fetched-{secrets.token_hex(8)}"
-            with locked(self._lock("store"), shared=True):
+            with self.working() as room:
                 room.mkdir()
-                try:
-                    found = foreign.fetch(known, room, self.directory / "blobs", login, say)
-                    for number, layer in enumerate(found.layers, 1):
-                        say(f"unpacking layer {number} of {len(found.layers)}")
-                        self._make_layer(layer.key, layer.unpack, say)
-                finally:
-                    remove_tree(room)
+                found = foreign.fetch(known, room, self.directory / "blobs", login, say)
+                for number, layer in enumerate(found.layers, 1):
+                    say(f"unpacking layer {number} of {len(found.layers)}")
+                    self._make_layer(layer.key, layer.unpack, say)
                 image = found.image(known, self.directory / "layers")
                 self._records.write_image(image, source=source)
         return image
@@ -187,8 +203,9 @@ class ImageStore:
             rest = [*(self.directory / "building").iterdir(), *locks, self.directory / "blobs"]
             return freed + sum(map(remove_tree, rest))
 
-    def _plan(self, name: str) -> Plan:
-        return plan(recipe.chain(name), self.directory)
+    def _plan(self, name: str) -> Plan | None:
+        """None for an instance of SWE-bench that was not prepared."""
+        return orders.plan(name, self.directory) if orders.is_order(name) else plan(recipe.chain(name), self.directory)
 
     def _lock(self, name: str) -> Path:
         return self.directory / "locks" / name
@@ -219,8 +236,7 @@ class ImageStore:
 
         def fill(target: Path) -> None:
             progress(f"building the layer {step.layer.kind!r}")
-            downloads = Downloads(self.directory / "downloads", self._lock("downloads"))
-            step.layer.build(step.below, target, Tools(downloads, progress))
+            step.layer.build(step.below, target, self.tools(progress))
 
         self._make_layer(step.key, fill, progress)
 
@@ -263,4 +279,4 @@ class ImageStore:
 
 def _say(progress: Callable[[str], None] | None, name: str, text: str) -> None:
     if progress:
-        progress(f"{name}: {text}")
+        progress(f"{name}: {text}" if name else text)

@@ -1,4 +1,4 @@
-"""Tasks by what a user says: a shipped id, a path, or a ``Task``."""
+"""Tasks by what a user says: a shipped id, ``swebench:ID``, a path, or a ``Task``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from cwm_env.errors import TaskError
 from cwm_env.paths import data_dir
 from cwm_env.tasks.harbor import is_directory, load_task
-from cwm_env.tasks.swebench.kept import unavailable
+from cwm_env.tasks.swebench.kept import kept_task
 from cwm_env.types import Task
 
 _SWEBENCH = "swebench:"
@@ -22,7 +22,7 @@ def list_tasks() -> list[str]:
 
 
 def resolve(spec: str | Path | Task) -> Task:
-    """The task that ``spec`` means: itself, the id of a shipped one, or the path of a task's directory.
+    """The task that ``spec`` means: itself, a shipped id, ``swebench:ID``, or a directory's path.
 
     A shipped id wins over a directory of the same name; ``./NAME`` is always a path.
 
@@ -36,7 +36,7 @@ def resolve(spec: str | Path | Task) -> Task:
     if not isinstance(spec, str):
         raise TaskError(f"a task is an id, a path or a Task, not {type(spec).__name__}")
     if spec.startswith(_SWEBENCH):
-        raise unavailable(spec.removeprefix(_SWEBENCH))
+        return kept_task(spec.removeprefix(_SWEBENCH))
     shipped = list_tasks()
     if spec in shipped:
         return load_task(data_dir("tasks") / spec)

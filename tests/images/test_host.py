@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cwm_env.images import ImageStore, host
+from cwm_env.images.interpreters import running
 from cwm_env.paths import data_dir
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
@@ -81,13 +82,13 @@ def test_packages_of_the_machines_pythons_are_hidden(image: Image, inside: Insid
 def test_a_cache_below_what_is_mounted_is_hidden(image: Image, inside: Inside) -> None:
     cache = Path("/usr/share/doc")
     assert text(inside(image, f"ls {cache} | wc -l")) != "0\n"
-    hidden = host.hidden(cache)
+    hidden = host.hidden(cache, running())
     assert str(cache) in hidden
     assert text(inside(replace(image, hidden=hidden), f"ls {cache} | wc -l")) == "0\n"
 
 
 def test_what_is_hidden_covers_no_interpreter_and_nothing_twice() -> None:
-    hidden = host.hidden(Path("/usr/local/share/cache"))
+    hidden = host.hidden(Path("/usr/local/share/cache"), running())
     for path in hidden:
         assert not f"{PREFIX}/".startswith(f"{path}/")
         assert not any(path.startswith(f"{other}/") for other in hidden)

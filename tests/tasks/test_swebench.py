@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwm_env.errors import TaskError
+from cwm_env.errors import RecipeError, TaskError
+from cwm_env.images import ImageStore
 from cwm_env.paths import cache_dir
 from cwm_env.tasks import resolve
 from cwm_env.tasks.swebench import Record, as_record, keep, kept, kept_ids, load, parse, runner_of, task_of
@@ -78,10 +79,11 @@ def test_a_kept_record_becomes_a_task(tmp_path: Path) -> None:
         resolve("swebench:nothing")
 
 
-def test_no_episode_is_made_where_the_verdict_would_be_wrong() -> None:
+def test_without_its_image_a_record_makes_no_episode_and_the_command_that_builds_it_is_named() -> None:
     keep(load(DATA))
-    with pytest.raises(TaskError, match="there is no image for it"):
-        resolve("swebench:pallets__flask-5014")
+    task = resolve("swebench:pallets__flask-5014")
+    with pytest.raises(RecipeError, match="cwm-env swebench build --instances pallets__flask-5014"):
+        ImageStore().get(task.image)
 
 
 VALUES = st.recursive(

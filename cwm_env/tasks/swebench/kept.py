@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from cwm_env.errors import TaskError
 from cwm_env.paths import cache_dir
 from cwm_env.tasks.swebench.records import Record, is_id, parse
+from cwm_env.tasks.swebench.task import task_of
+from cwm_env.types import Task
 
 _REMEDY = "`cwm-env tasks import swebench FILE` keeps a file's records"
 
@@ -50,17 +52,16 @@ def kept(instance_id: str) -> Record:
         raise TaskError(f"{path}: cannot be read: {error}") from None
 
 
-def unavailable(instance_id: str) -> TaskError:
-    """Why no episode can be made of a kept record yet, and what can be done instead.
-
-    In the official images Python lies in a conda environment that neither an episode nor grading enters, so that even
-    the gold fix would be judged unresolved: no verdict is better than a wrong one.
+def kept_task(instance_id: str) -> Task:
+    """The task of a kept record, in the image ``swebench:ID``, which ``cwm-env swebench build`` builds.
 
     Raises:
         TaskError: the record is not there, or broken.
     """
     record = kept(instance_id)
-    return TaskError(
-        f"no episode can be made of SWE-bench record {record.instance_id!r} yet: there is no image for it. With one of "
-        "your own, whose PATH finds its Python, take cwm_env.tasks.swebench.task_of(record, image, directory)"
-    )
+    tests = cache_dir() / "swebench" / "no-tests"  # all hidden tests are in the patch
+    try:
+        tests.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TaskError(f"{tests}: cannot be made: {error.strerror}") from None
+    return task_of(record, f"swebench:{instance_id}", tests)

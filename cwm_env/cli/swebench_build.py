@@ -1,0 +1,96 @@
+"""``cwm-env swebench build``: images of SWE-bench's instances."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cwm_env.cli.output import console, errors
+from cwm_env.errors import InputError
+from cwm_env.tasks.swebench import Record, keep, kept, kept_ids, load
+
+_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--instances", multiple=True, required=True, metavar="ID|GLOB|FILE", help="Records that are kept, or a file's."
+)
+@click.option("--select", multiple=True, metavar="GLOB", help="Of a file: only instances whose id matches.")
+@click.option("--mirrors", type=_DIRECTORY, help="A directory of git mirrors, OWNER/NAME.git.")
+@click.option("--environments", type=_DIRECTORY, help="A directory of pinned environments, ID.yml.")
+@click.option("--parallel", default=2, show_default=True, type=click.IntRange(1), help="How many at once.")
+def build(
+    instances: tuple[str, ...],
+    select: tuple[str, ...],
+    mirrors: Path | None,
+    environments: Path | None,
+    parallel: int,
+) -> int:
+    """Build the image of each instance, without a registry: its commit, its Python, its packages.
+
+    What is there is not built again, so a build that was stopped goes on. The exit code is 1 if an image could not be
+    built; the others are.
+
+    \b
+    Example:
+      cwm-env swebench build --instances 'pallets__*' --mirrors ./mirrors
+    """
+    from cwm_env.images import ImageStore
+    from cwm_env.images.swebench.building import Built, ask, build_all
+
+    wanted = [ask(record, mirrors, environments) for record in records(instances, select)]
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    failed: list[Built] = []
+    with Progress(*columns, console=errors) as bar:
+        whole = bar.add_task("", total=len(wanted))
+
+        def say(text: str) -> None:
+            bar.update(whole, description=escape(text))
+
+        for done in build_all(ImageStore(), wanted, parallel=parallel, progress=say):
+            bar.advance(whole)
+            if done.image is None:
+                failed.append(done)
+                continue
+            console.print(f"swebench:{done.instance_id} {done.image.digest} {done.seconds:.1f} s", markup=False)
+            for note in done.notes:
+                errors.print(f"  {note}", style="yellow", markup=False)
+    for done in failed:
+        errors.print(f"swebench:{done.instance_id}: {done.error}", style="red", markup=False)
+    if failed:
+        errors.print(f"{len(failed)} of {len(wanted)} images could not be built")
+    return 1 if failed else 0
+
+
+def records(given: tuple[str, ...], select: tuple[str, ...] = ()) -> list[Record]:
+    """The records that are named: by ids and patterns of those that are kept, or by a file, whose records are kept.
+
+    Raises:
+        InputError: there is none.
+    """
+    found: dict[str, Record] = {}
+    for each in given:
+        if Path(each).is_file():
+            chosen = [record for record in load(each) if _matches(record.instance_id, select)]
+            keep(chosen)
+        else:
+            chosen = [kept(name) for name in kept_ids() if fnmatch.fnmatchcase(name, each)]
+            if not chosen:
+                raise InputError(
+                    f"there is no SWE-bench record {each!r}: `cwm-env tasks import swebench FILE` keeps a file's records"
+                )
+        found |= {record.instance_id: record for record in chosen}
+    if not found:
+        raise InputError(f"none of the records matches {', '.join(select)}")
+    return list(found.values())
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return not globs or any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+
+

@@ -1,0 +1,106 @@
+"""All that an instance's image is made from, pinned: written once by ``prepare``, read by whoever asks for the image."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cwm_env.errors import RecipeError
+from cwm_env.images.interpreters import Interpreter
+from cwm_env.images.plan import HostSystem, Plan, bare, on_host, stack
+from cwm_env.images.swebench.index import File
+from cwm_env.images.swebench.layers import Environment, Testbed
+from cwm_env.images.swebench.scripts import ENVIRONMENT
+from cwm_env.tasks.swebench import kept
+
+PREFIX = "swebench:"
+WORKDIR = "/testbed"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build."""
+
+    instance_id: str
+    repo: str
+    commit: str
+    source: str
+    """What git fetches the commit from; no part of the image's identity."""
+    python: Interpreter
+    pins: tuple[str, ...]
+    """``name==version``, all of the environment."""
+    tools: tuple[File, ...]
+    """Files that the repository's own build fetches."""
+    pre_install: tuple[str, ...]
+    install: str
+    version: str = ""
+    """The version that the repository takes from git's tags, which are not there."""
+    fingerprint: str = ""
+    """Of what was asked: an order for something else is made anew."""
+    notes: tuple[str, ...] = ()
+    """What differs from what was asked, a sentence each."""
+
+    def plan(self, cache: Path) -> Plan:
+        """Its layers, and the image that they make."""
+        env = bare().env
+        env = {**env, "PATH": f"{ENVIRONMENT}/bin:{env['PATH']}", "CONDA_PREFIX": ENVIRONMENT}
+        env |= {"CONDA_DEFAULT_ENV": "testbed", "LC_ALL": "C.UTF-8"}
+        if self.version:
+            env["SETUPTOOLS_SCM_PRETEND_VERSION"] = self.version
+        image = replace(on_host(self.python, cache, bare()), workdir=WORKDIR, env=env)
+        testbed = Testbed(
+            self.repo, self.commit, self.source, self.tools, self.pre_install, self.install, tuple(sorted(env.items()))
+        )
+        layers = (HostSystem(self.python), Environment(self.pins, self.python), testbed)
+        return stack(PREFIX + self.instance_id, [(layer, image) for layer in layers], cache)
+
+
+def save(order: Order, cache: Path) -> None:
+    """Keep an order, in place of an earlier one."""
+    path = _path(order.instance_id, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{secrets.token_hex(8)}")
+    beside.write_text(json.dumps(asdict(order), indent=1), encoding="utf-8")
+    beside.rename(path)
+
+
+def find(instance_id: str, cache: Path) -> Order | None:
+    """The order that is kept for an instance; None where there is none, or one of another version of this package."""
+    try:
+        fields = json.loads(_path(instance_id, cache).read_bytes())
+        fields["python"] = Interpreter(**fields["python"])
+        fields["tools"] = tuple(File(**each) for each in fields["tools"])
+        fields |= {key: tuple(fields[key]) for key in ("pins", "pre_install", "notes")}
+        return Order(**fields)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def is_order(name: str) -> bool:
+    """Whether a name means the image of an instance of SWE-bench."""
+    return name.startswith(PREFIX)
+
+
+def plan(name: str, cache: Path) -> Plan | None:
+    """The plan of the image ``swebench:ID``; None where nothing was prepared for the record that is kept.
+
+    Raises:
+        TaskError: no record of that id is kept.
+    """
+    record = kept(name.removeprefix(PREFIX))
+    order = find(record.instance_id, cache)
+    if order is None or (order.repo, order.commit) != (record.repo, record.base_commit):
+        return None
+    return order.plan(cache)
+
+
+def unprepared(name: str) -> RecipeError:
+    """What is wrong with ``swebench:ID`` where nothing was prepared for it, and what mends it."""
+    instance_id = name.removeprefix(PREFIX)
+    return RecipeError(f"there is no image {name}: `cwm-env swebench build --instances {instance_id}` builds it")
+
+
+def _path(instance_id: str, cache: Path) -> Path:
+    return cache / "swebench" / "orders" / f"{instance_id}.json"

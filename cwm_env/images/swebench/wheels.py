@@ -1,0 +1,146 @@
+"""A workshop: a sandbox with an interpreter, its pip, and no network but an index of ours; wheels come out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cwm_env.errors import ImageError
+from cwm_env.images import build
+from cwm_env.images.downloads import Downloads, PythonTag, pin_of
+from cwm_env.images.interpreters import Interpreter
+from cwm_env.images.plan import Tools
+from cwm_env.images.swebench import scripts
+from cwm_env.images.swebench.index import Dated, Upstream, serving
+from cwm_env.types import Image
+
+_PIPS = {"3.6": "21.3.1", "3.7": "24.0", "3.8": "25.0.1"}
+_PIP = "25.2"
+_PROXY = "http://127.0.0.1:3128"
+
+
+def tag_of(python: Interpreter) -> PythonTag:
+    """What wheels are chosen for."""
+    options = ("--python-version", python.minor, "--implementation", "cp")
+    return PythonTag(f"cp{python.minor.replace('.', '')}-{platform.machine()}", options)
+
+
+def pip_of(python: Interpreter) -> str:
+    """The latest pip that an interpreter runs, of those that are known to work here: ``pip==VERSION``."""
+    return f"pip=={_PIPS.get(python.minor, _PIP)}"
+
+
+class Workshop:
+    """Runs pip in a sandbox."""
+
+    def __init__(self, builder: build.Builder, upper: Path, port: int) -> None:
+        self._builder = builder
+        self._out = upper / scripts.OUT.strip("/")
+        self._env = {
+            "PIP_INDEX_URL": f"http://127.0.0.1:{port}/simple/",
+            "PIP_PROXY": _PROXY,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+            "PIP_RETRIES": "1",
+            "PIP_DEFAULT_TIMEOUT": "180",
+        }
+
+    def probe(self, tag: str, arguments: Sequence[str]) -> str:
+        """Install the repository of ``/testbed``, without what it depends on; its project's name.
+
+        Raises:
+            ImageError: it cannot be installed.
+        """
+        what = "building the repository"
+        self._builder.bash(scripts.PROBE, tag, *arguments, what=what, cwd="/testbed", env=self._env)
+        lines = self._builder.read("/run/probed").decode().split()
+        return re.split(r"[=\s@]", lines[0])[0] if lines else ""
+
+    def resolve(self, requirements: Sequence[str], *, target: str = "", deps: bool = True) -> None:
+        """Make the wheels of requirements, and of what they depend on.
+
+        Args:
+            target: the repository too, with its extras: ``/testbed[dev]``.
+
+        Raises:
+            ImageError: that cannot be done; the message ends with pip's words.
+        """
+        options = "" if deps else "--no-deps"
+        what = "resolving the environment"
+        self._builder.bash(
+            scripts.RESOLVE, target, options, *requirements, what=what, cwd="/testbed", env=self._env
+        )
+
+    def wheels(self) -> list[Path]:
+        """What was made, once the workshop is closed."""
+        return sorted(self._out.glob("*.whl"))
+
+
+@contextlib.contextmanager
+def workshop(
+    python: Interpreter, below: Image, room: Path, index: Dated, tools: Tools, inputs: Mapping[str, Path] | None = None
+) -> Iterator[Workshop]:
+    """A workshop in the directory ``room``, which must not exist yet."""
+    upper = room / "upper"
+    upper.mkdir(parents=True)
+    upper.chmod(0o755)
+    pip = tools.downloads.wheels(tag_of(python), [pip_of(python)], tools.progress)
+    with serving(index) as port:
+        allow = (f"127.0.0.1:{port}",)
+        with build.building(below, upper, {pip[0].name: pip[0], **(inputs or {})}, allow=allow) as builder:
+            builder.bash(scripts.WORKSHOP, python.path, what="making the workshop")
+            yield Workshop(builder, upper, port)
+
+
+def missing(python: Interpreter, pins: Sequence[str], downloads: Downloads) -> list[str]:
+    """The pins whose wheels are not here."""
+    return [pin for pin in pins if downloads.kept(tag_of(python), pin) is None]
+
+
+def gather(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools) -> dict[str, str]:
+    """Make the wheels of those pins whose wheels are not here; for each that cannot be had, why."""
+    wanted = missing(python, pins, tools.downloads)
+    if not wanted:
+        return {}
+    tools.progress(f"downloading {len(wanted)} Python packages")
+    return _each(shop, wanted)
+
+
+def keep(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools) -> None:
+    """Keep the wheels that a workshop made, which is closed; those of ``pins`` under the names that these give them."""
+    names = {pin.partition("==")[0]: pin for pin in pins}  # a version may be written in several ways
+    for wheel in shop.wheels():
+        pin = pin_of(wheel)
+        tools.downloads.keep(tag_of(python), names.get(pin.partition("==")[0], pin), wheel)
+
+
+def wheels(python: Interpreter, pins: Sequence[str], below: Image, room: Path, tools: Tools) -> list[Path]:
+    """One wheel for each pin.
+
+    Raises:
+        ImageError: one cannot be had.
+    """
+    if missing(python, pins, tools.downloads):
+        with workshop(python, below, room, Dated(Upstream(tools.downloads.directory)), tools) as shop:
+            lost = gather(shop, python, pins, tools)
+        keep(shop, python, pins, tools)
+        for pin in missing(python, pins, tools.downloads):
+            raise ImageError(f"{pin} cannot be had: {lost.get(pin, 'pip left no wheel of it')}")
+    found = [tools.downloads.kept(tag_of(python), pin) for pin in pins]
+    return [wheel for wheel in found if wheel]
+
+
+def _each(shop: Workshop, pins: Sequence[str]) -> dict[str, str]:
+    """All at once; where that fails, in halves, so that what fails is known by name."""
+    try:
+        shop.resolve(pins, deps=False)
+    except ImageError as error:
+        if len(pins) == 1:
+            lines = str(error).strip().splitlines()
+            return {pins[0]: next((line for line in reversed(lines) if "rror" in line), lines[-1]).strip()}
+        half = len(pins) // 2
+        return {**_each(shop, pins[:half]), **_each(shop, pins[half:])}
+    return {}
