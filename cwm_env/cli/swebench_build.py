@@ -81,9 +81,7 @@ def records(given: tuple[str, ...], select: tuple[str, ...] = ()) -> list[Record
         else:
             chosen = [kept(name) for name in kept_ids() if fnmatch.fnmatchcase(name, each)]
             if not chosen:
-                raise InputError(
-                    f"there is no SWE-bench record {each!r}: `cwm-env tasks import swebench FILE` keeps a file's records"
-                )
+                raise InputError(f"no kept record matches {each!r}: `cwm-env tasks import swebench FILE` keeps a file's")
         found |= {record.instance_id: record for record in chosen}
     if not found:
         raise InputError(f"none of the records matches {', '.join(select)}")
@@ -92,5 +90,3 @@ def records(given: tuple[str, ...], select: tuple[str, ...] = ()) -> list[Record
 
 def _matches(name: str, globs: tuple[str, ...]) -> bool:
     return not globs or any(fnmatch.fnmatchcase(name, glob) for glob in globs)
-
-

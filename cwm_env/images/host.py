@@ -109,7 +109,9 @@ def build(target: Path, python: Interpreter) -> None:
         if not any(Path(place, program).exists() for place in ("/usr/bin", "/bin")):
             raise ImageError(f"base 'host' needs {program} in /usr/bin: install it with the machine's package manager")
     if _lies_in(python.prefix, _SCRATCH):
-        raise ImageError(f"base 'host' cannot use an interpreter in {python.prefix}: a sandbox's /tmp and /run are empty")
+        raise ImageError(
+            f"base 'host' cannot use an interpreter in {python.prefix}: a sandbox's /tmp and /run are empty"
+        )
     for name, mode in _DIRECTORIES.items():
         make_directory(target / name, mode)
     for path in mounts(python):  # here rather than by each sandbox, so that nothing of them counts as changed

@@ -1,4 +1,4 @@
-"""All that an instance's image is made from, pinned: written once by ``prepare``, read by whoever asks for the image."""
+"""All that an instance's image is made from, pinned: written by ``prepare``, read by whoever asks for the image."""
 
 from __future__ import annotations
 

@@ -62,6 +62,7 @@ class Asked:
         text = self.record.raw.get("environment")
         return conda.parse(text, "environment") if isinstance(text, str) and "dependencies:" in text else None
 
+
 def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tools: Tools) -> Order:
     """Find out all that an image is made from, and bring its packages here.
 
@@ -95,7 +96,9 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
     if given:
         keep(shop, python, pins, tools)
         gone = set(missing(python, pins, tools.downloads))
-        notes += [f"{pin} is not in the environment: {lost.get(pin, 'there is no wheel of it')}" for pin in sorted(gone)]
+        notes += [
+            f"{pin} is not in the environment: {lost.get(pin, 'there is no wheel of it')}" for pin in sorted(gone)
+        ]
         pins = [pin for pin in pins if pin not in gone]
     else:
         notes += lost.values()
@@ -148,9 +151,7 @@ def _time(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _until(
-    record: Record, tree: Checkout, python: Interpreter, wanted: Sequence[str], upstream: Upstream
-) -> datetime:
+def _until(record: Record, tree: Checkout, python: Interpreter, wanted: Sequence[str], upstream: Upstream) -> datetime:
     """The day of which the index is asked.
 
     That of the record; but half a year after the interpreter's release, for there were few wheels before, and not

@@ -104,7 +104,7 @@ mkdir -p {OUT} /testbed
 
 # The repository built as it will be, with nothing there but an index: what it asks for is noted outside. A tag stands
 # for those of git that are not there, so that it finds its version.
-PROBE = f"""
+PROBE = """
 [ -z "$1" ] || git tag "$1"
 shift
 /opt/workshop/bin/python -m pip list --format=freeze > /run/before

@@ -65,11 +65,13 @@ def spec_of(record: Record, upstream: Upstream) -> Spec:
 def _spec(origin: str, table: Mapping[str, Any], files: Any, conda: Any) -> Spec:
     packages = table.get("packages") or ""
     commands = _listed(table.get("pre_install"))
-    named = () if packages in ("requirements.txt", "environment.yml") else tuple(map(_from_conda, shlex.split(packages)))
+    named = (
+        () if packages in ("requirements.txt", "environment.yml") else tuple(map(_from_conda, shlex.split(packages)))
+    )
     return Spec(
         origin=origin,
         python=str(table["python"]),
-        requirements=(*named, *_listed(table.get("pip_packages"))),
+        requirements=(*map(_from_conda, named), *_listed(table.get("pip_packages"))),
         files=tuple(files) if packages == "requirements.txt" else (),
         conda_files=tuple(conda) if packages == "environment.yml" else (),
         pre_install=tuple(each for each in commands if not _SYSTEM.search(each)),

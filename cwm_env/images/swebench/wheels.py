@@ -70,9 +70,7 @@ class Workshop:
         """
         options = "" if deps else "--no-deps"
         what = "resolving the environment"
-        self._builder.bash(
-            scripts.RESOLVE, target, options, *requirements, what=what, cwd="/testbed", env=self._env
-        )
+        self._builder.bash(scripts.RESOLVE, target, options, *requirements, what=what, cwd="/testbed", env=self._env)
 
     def wheels(self) -> list[Path]:
         """What was made, once the workshop is closed."""
