@@ -81,7 +81,7 @@ def records(given: tuple[str, ...], select: tuple[str, ...] = ()) -> list[Record
         else:
             chosen = [kept(name) for name in kept_ids() if fnmatch.fnmatchcase(name, each)]
             if not chosen:
-                raise InputError(f"no kept record matches {each!r}: `cwm-env tasks import swebench FILE` keeps a file's")
+                raise InputError(f"no kept record matches {each!r}: `cwm-env tasks import swebench FILE` keeps more")
         found |= {record.instance_id: record for record in chosen}
     if not found:
         raise InputError(f"none of the records matches {', '.join(select)}")
