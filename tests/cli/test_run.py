@@ -15,6 +15,7 @@ from cwm_env.trajectories import TrajectoryStore
 from tests.cli.conftest import COMMAND, Run, episodes
 from tests.envs.small import FIX, write_task
 from tests.policies.endpoint import serve
+from tests.sandbox.tools import mounts_left
 
 
 @pytest.mark.parametrize(("policy", "reward", "outcome"), [("gold", 1.0, "resolved"), ("noop", 0.0, "unresolved")])
@@ -110,7 +111,6 @@ def test_an_interrupted_run_leaves_no_process_mount_or_cgroup(
     (tmp_path / "slow.sh").write_text(f"setsid sleep {mark} & sleep {mark}")
     (tmp_path / "run").mkdir()
     leases = tmp_path / "run" / "cwm-env" / "leases"
-    mounts = Path("/proc/mounts").read_text()
     command = [*COMMAND, "run", *[str(small_task)] * 3, "--policy", "slow.sh", "--parallel", "2", "--json"]
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path / "run")}
     with subprocess.Popen(
@@ -125,6 +125,6 @@ def test_an_interrupted_run_leaves_no_process_mount_or_cgroup(
     wait_until(lambda: not processes_with(mark))
     wait_until(lambda: not cgroups_of(held))
     assert held and not list(leases.iterdir())
-    assert Path("/proc/mounts").read_text() == mounts
+    assert not mounts_left(str(tmp_path))
     recorded = list(TrajectoryStore(tmp_path / "trajectories.jsonl"))
     assert [(t.failure, t.reward) for t in recorded] == [("interrupted", None)] * 2

@@ -13,7 +13,7 @@ from cwm_env.sandbox import leases
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
 from tests.sandbox.test_lifecycle import eventually
-from tests.sandbox.tools import shell
+from tests.sandbox.tools import mounts_left, shell
 
 CYCLES = int(os.environ.get("CWM_ENV_CYCLES", "400"))
 NAMESPACE_CACHES = ("net_namespace", "pid_namespace", "user_namespace", "nsproxy", "shmem_inode_cache", "ovl_inode")
@@ -39,12 +39,6 @@ def resident(pid: int) -> int:
     """KiB."""
     rows = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS"))
-
-
-def mounts_of(image: Image) -> list[str]:
-    """Mounts of sandboxes that reached the machine: an overlay whose lower is ``l0``, or an image's layer."""
-    rows = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [row for row in rows if "lowerdir=l0" in row or str(image.layers[0]) in row]
 
 
 def slab() -> dict[str, int]:
@@ -83,14 +77,14 @@ def test_cycles_of_making_and_ending_leak_nothing(own: NamespacesBackend, image:
     spawners = own.spawner_pids()
     here = descriptors("self")
     theirs = [(descriptors(pid), resident(pid)) for pid in spawners]
-    assert mounts_of(image) == []
+    assert mounts_left(str(image.layers[0])) == []
     files = set(leases.runtime_dir().rglob("*"))
     before, others = slab(), networks()
     for number in range(CYCLES):
         cycle(own, image, number)
     assert own.spawner_pids() == spawners
     assert descriptors("self") == here
-    assert mounts_of(image) == []
+    assert mounts_left(str(image.layers[0])) == []
     assert set(leases.runtime_dir().rglob("*")) == files
     assert eventually(lambda: all(children(pid) == set() for pid in spawners))
     for pid, (their_descriptors, their_memory) in zip(spawners, theirs, strict=True):

@@ -27,3 +27,9 @@ def said(done: Completed) -> str:
     """What a program printed, as text without the last newline; its errors go to the test's own output."""
     sys.stderr.write(done.stderr.decode(errors="replace"))
     return done.stdout.decode(errors="replace").rstrip("\n")
+
+
+def mounts_left(*words: str) -> list[str]:
+    """Mounts of sandboxes that reached the machine: an overlay whose lower is ``l0``, or a row with one of ``words``."""
+    rows = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [row for row in rows if any(word in row for word in ("lowerdir=l0", *words))]

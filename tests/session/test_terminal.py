@@ -121,7 +121,7 @@ def test_a_shell_that_ends_is_replaced_where_it_stood(terminal: TerminalSession)
 
 
 def test_a_flood_is_bounded(terminal: TerminalSession) -> None:
-    result = terminal.run("yes\n", timeout=0.7)
+    result = terminal.run("yes\n", timeout=3)
     assert result.timed_out and result.truncated_bytes and len(result.output) < 100_000
     assert terminal.run("<C-c>").exit_code == 130
 
