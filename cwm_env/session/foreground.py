@@ -16,8 +16,9 @@ _POLLS = {
 }
 
 # $1 is the shell in the terminal, $2 the program that holds the terminal's other end. A process waits for its user if
-# it sleeps in a read of a character device (of these only a terminal makes wait), or in a poll of whatever. What was typed reaches it
-# through a worker of the kernel's, which a look at the terminal's input waits for: else it would seem to wait still.
+# it sleeps in a read of a character device (of these only a terminal makes wait), or in a poll of whatever. What was
+# typed reaches it through a worker of the kernel's; a look at the terminal's input waits for that worker. Without it,
+# a program whose keys are on their way would seem to wait still.
 _ASK = r"""__ask() {
 local line f group p call busy=0 waits=0 dozes=0 unknown=0
 read -r -t 0 </proc/$1/fd/0

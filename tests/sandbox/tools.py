@@ -30,6 +30,6 @@ def said(done: Completed) -> str:
 
 
 def mounts_left(*words: str) -> list[str]:
-    """Mounts of sandboxes that reached the machine: an overlay whose lower is ``l0``, or a row with one of ``words``."""
+    """Mounts of sandboxes that reached the machine: overlays whose lower is ``l0``, and rows with one of ``words``."""
     rows = Path("/proc/self/mountinfo").read_text().splitlines()
     return [row for row in rows if any(word in row for word in ("lowerdir=l0", *words))]
