@@ -147,6 +147,13 @@ class HiddenTests:
     and what they touch replaces the agent's."""
     args: tuple[str, ...] = ()
     """Further arguments for the runner."""
+    own_settings: bool = False
+    """Whether pytest reads the image's own configuration and loads the plugins that are installed there, as it would
+    by itself; none of it can come from the agent."""
+    excused: tuple[tuple[str, TestStatus], ...] = ()
+    """Expected tests with the status, other than ``PASSED``, in which the right fix leaves them."""
+    loose_names: bool = False
+    """Whether expected ids may be cut, bare names, or first lines of docstrings, as SWE-bench's are."""
     timeout: float = 300.0
     """Seconds for the whole run."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cwm_env.cli.swebench_build import build
+from cwm_env.cli.swebench_evaluate import evaluate
 
 
 @click.group()
@@ -14,7 +15,10 @@ def swebench() -> None:
     \b
     Example:
       cwm-env tasks import swebench instances.jsonl
+      cwm-env swebench build --instances all --mirrors ./mirrors
+      cwm-env swebench evaluate --predictions gold --instances all --out results
     """
 
 
 swebench.add_command(build)
+swebench.add_command(evaluate)

@@ -13,6 +13,8 @@ from cwm_env.cli.output import console, errors
 from cwm_env.errors import InputError
 from cwm_env.tasks.swebench import Record, keep, kept, kept_ids, load
 
+ALL = "all"
+"""What stands for every record that is kept."""
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -79,7 +81,7 @@ def records(given: tuple[str, ...], select: tuple[str, ...] = ()) -> list[Record
             chosen = [record for record in load(each) if _matches(record.instance_id, select)]
             keep(chosen)
         else:
-            chosen = [kept(name) for name in kept_ids() if fnmatch.fnmatchcase(name, each)]
+            chosen = [kept(name) for name in kept_ids() if each == ALL or fnmatch.fnmatchcase(name, each)]
             if not chosen:
                 raise InputError(f"no kept record matches {each!r}: `cwm-env tasks import swebench FILE` keeps more")
         found |= {record.instance_id: record for record in chosen}

@@ -136,6 +136,9 @@ def _modules(tests: HiddenTests, entries: Mapping[bytes, Change]) -> dict[str, f
         return {"/" + text(path): fixed for path, entry in entries.items() if _is_unittest(path, entry.data)}
     to_pass = frozenset(tests.fail_to_pass)
     found: dict[str, set[str]] = {}
+    if tests.loose_names:  # bare ones say nothing of files
+        bare = {canaries.last_part(name) for name in to_pass if "::" not in name}
+        found = {path: set(bare) for path in tests.paths if path.endswith(".py")}
     for name in expected:
         path, _, rest = name.partition("::")
         if rest and path.endswith(".py"):

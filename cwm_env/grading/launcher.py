@@ -98,38 +98,41 @@ def run_unittest(channel: Channel, arguments: List[str]) -> int:
     """
     import unittest
 
+    def report(test: Any, status: str) -> None:
+        channel.write(id=test.id(), status=status, title=test.shortDescription())
+
     class Result(unittest.TextTestResult):
         """Writes one record per test, and per part of a test that fails."""
 
         def addSuccess(self, test: Any) -> None:  # noqa: N802 - unittest's names, as are the next five
             super().addSuccess(test)
-            channel.write(id=test.id(), status="PASSED")
+            report(test, "PASSED")
 
         def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
             super().addFailure(test, err)
-            channel.write(id=test.id(), status="FAILED")
+            report(test, "FAILED")
 
         def addError(self, test: Any, err: Any) -> None:  # noqa: N802
             super().addError(test, err)
-            channel.write(id=test.id(), status="ERROR")
+            report(test, "ERROR")
 
         def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802
             super().addSkip(test, reason)
-            channel.write(id=getattr(test, "test_case", test).id(), status="SKIPPED")
+            report(getattr(test, "test_case", test), "SKIPPED")
 
         def addExpectedFailure(self, test: Any, err: Any) -> None:  # noqa: N802
             super().addExpectedFailure(test, err)
-            channel.write(id=test.id(), status="XFAIL")
+            report(test, "XFAIL")
 
         def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
             super().addUnexpectedSuccess(test)
-            channel.write(id=test.id(), status="XPASS")
+            report(test, "XPASS")
 
         def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
             super().addSubTest(test, subtest, err)
             if err is not None:
                 failed = issubclass(err[0], test.failureException)
-                channel.write(id=test.id(), status="FAILED" if failed else "ERROR")
+                report(test, "FAILED" if failed else "ERROR")
 
     unittest.TextTestRunner.resultclass = Result  # type: ignore[assignment]
     if arguments and arguments[0].endswith(".py"):

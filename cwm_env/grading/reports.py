@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast, get_args
 from xml.etree import ElementTree
 
@@ -26,11 +26,14 @@ class Report:
     """The exit code that the end record announced; None without an end record."""
     forged: str = ""
     """What in the channel cannot have come from our reporter; empty where nothing did."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """First lines of docstrings, where unittest prints them in the place of a test's name."""
 
 
 def read_channel(channel: bytes, nonce: str) -> Report:
     """Read the records that ``launcher`` wrote."""
     tests: dict[str, TestStatus] = {}
+    titles: dict[str, str] = {}
     ended: int | None = None
     forged = ""
     for line in channel.splitlines():
@@ -47,9 +50,11 @@ def read_channel(channel: bytes, nonce: str) -> Report:
             ended = record["end"]
         elif isinstance(record.get("id"), str) and record.get("status") in get_args(TestStatus):
             _add(tests, record["id"], cast(TestStatus, record["status"]))
+            if isinstance(record.get("title"), str):
+                titles[record["id"]] = record["title"]
         else:
             forged = forged or "the result channel holds a record of an unknown shape"
-    return Report(tests, ended, forged)
+    return Report(tests, ended, forged, titles)
 
 
 def read_junit(documents: Iterable[bytes]) -> Report:

@@ -101,15 +101,14 @@ def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidd
     nonce = secrets.token_hex(16)
     command = [f"{HOME}/launcher.py", tests.runner, image.workdir, image.env.get("PYTHONPATH", "")]
     if tests.runner == "pytest":
-        own = (tests.directory / "pytest.ini").is_file()
-        command += ["-c", "/tests/pytest.ini" if own else f"{HOME}/empty.ini", "--rootdir=/", "--tb=native"]
-        command += ["--import-mode=importlib", "-p", "no:cacheprovider", *tests.args, *tests.paths]
+        command += [*_settings(tests), "--rootdir=/", "--tb=native", "-p", "no:cacheprovider"]
+        command += [*tests.args, *tests.paths]
     else:
         command += tests.args or tests.paths
     done = run(
         clone,
         ["bash", "-c", _LAUNCH, tests.runner, image.workdir, *command],
-        env=environment(image),
+        env=_plugins(environment(image), tests),
         user=NOBODY,
         input=f"{nonce}\n".encode(),
         timeout=tests.timeout,
@@ -120,6 +119,19 @@ def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidd
     overflowed = len(done.stderr) >= _RESULTS
     output = canaries.hide(_tail(done.stdout), hidden.canaries)
     return Ran(report, done.exit_code, output, overflowed=overflowed, canaries=hidden.canaries)
+
+
+def _settings(tests: HiddenTests) -> list[str]:
+    if tests.own_settings:
+        return []
+    own = (tests.directory / "pytest.ini").is_file()
+    return ["-c", "/tests/pytest.ini" if own else f"{HOME}/empty.ini", "--import-mode=importlib"]
+
+
+def _plugins(env: dict[str, str], tests: HiddenTests) -> dict[str, str]:
+    if tests.own_settings:
+        del env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+    return env
 
 
 def _run_harness(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:

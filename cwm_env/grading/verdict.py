@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cwm_env.grading import canaries
+from cwm_env.grading import canaries, names
 from cwm_env.grading.runner import Ran
 from cwm_env.types import Grade, HiddenTests, TestStatus
 
@@ -18,8 +18,11 @@ def verdict(tests: HiddenTests, ran: Ran) -> Grade:
     """The grade, with ``reward`` 1.0 or 0.0 (a Harbor script says it itself), before any suspicion about the patch."""
     if tests.runner == "script":
         return _of_script(tests, ran)
-    statuses = expected_statuses(ran.report.tests, (*tests.fail_to_pass, *tests.pass_to_pass))
-    failing = [name for name, status in statuses.items() if status != "PASSED"]
+    expected = (*tests.fail_to_pass, *tests.pass_to_pass)
+    statuses = expected_statuses(ran.report.tests, expected)
+    if tests.loose_names:
+        statuses = names.statuses(ran.report, expected, ran.canaries)
+    failing = [each[0] for each in statuses.items() if each[1] != "PASSED" and each not in tests.excused]
     grade = Grade("unresolved", 0.0, statuses, output=ran.output, trusted=True)
     nothing = replace(grade, tests=dict.fromkeys(statuses, "MISSING"))
     if ran.timed_out:

@@ -13,7 +13,7 @@ from cwm_env.errors import RecipeError, TaskError
 from cwm_env.images import ImageStore
 from cwm_env.paths import cache_dir
 from cwm_env.tasks import resolve
-from cwm_env.tasks.swebench import Record, as_record, keep, kept, kept_ids, load, parse, runner_of, task_of
+from cwm_env.tasks.swebench import Record, keep, kept, kept_ids, load, parse, reported_ids, runner_of, task_of
 from cwm_env.tasks.swebench.records import is_id
 
 DATA = Path(__file__).with_name("data") / "swebench.jsonl"
@@ -125,19 +125,16 @@ def test_a_record_whose_id_is_no_plain_name_is_not_kept(name: str) -> None:
     assert not [path for path in places.rglob("*") if path.is_file()]
 
 
-def test_reported_ids_are_found_under_the_records_names() -> None:
+def test_the_records_names_become_the_ids_that_our_runners_report() -> None:
     django, sympy, cut = map(named, ("django__django-16631", "sympy__sympy-23824", "pytest-dev__pytest-7324"))
     assert (runner_of(django), runner_of(sympy)) == ("unittest", "pytest")
     case = "auth_tests.test_basic.TestGetUser.test_get_user"
-    assert as_record(django, [case, "other.C.t"]) == {case: f"test_get_user ({case})"}
-    older = parse(
-        {**django.raw, "FAIL_TO_PASS": ["test_get_user (auth_tests.test_basic.TestGetUser)"], "PASS_TO_PASS": []}
-    )
-    assert as_record(older, [case]) == {case: older.fail_to_pass[0]}
-    module = "testbed/sympy/physics/hep/tests/test_gamma_matrices.py::test_kahane_simplify1"
-    assert as_record(sympy, [module]) == {module: "test_kahane_simplify1"}
-    whole = "testbed/testing/test_mark_expression.py::test_basic[not true-False]"
-    assert as_record(cut, [whole]) == {whole: "testing/test_mark_expression.py::test_basic[not"}
+    older = parse({**django.raw, "FAIL_TO_PASS": ["test_get_user (auth_tests.test_basic.TestGetUser)", "Says so."]})
+    assert [reported_ids(older)[name] for name in older.fail_to_pass] == [case, "Says so."]
+    assert reported_ids(sympy)["test_kahane_simplify1"].endswith("/test_gamma_matrices.py::test_kahane_simplify1")
+    assert reported_ids(cut)["testing/test_mark_expression.py::test_basic[not"].startswith("testbed/testing/")
+    progress = parse({**cut.raw, "PASS_TO_PASS": ["[100%]"]})
+    assert "[100%]" not in reported_ids(progress)
 
 
 def test_the_command_keeps_what_is_selected() -> None:

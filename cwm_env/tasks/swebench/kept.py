@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 
 from cwm_env.errors import TaskError
 from cwm_env.paths import cache_dir
@@ -58,10 +59,18 @@ def kept_task(instance_id: str) -> Task:
     Raises:
         TaskError: the record is not there, or broken.
     """
-    record = kept(instance_id)
-    tests = cache_dir() / "swebench" / "no-tests"  # all hidden tests are in the patch
+    return task_of(kept(instance_id), f"swebench:{instance_id}", no_tests())
+
+
+def no_tests() -> Path:
+    """An empty directory, for the hidden tests that are all in a patch.
+
+    Raises:
+        TaskError: it cannot be made.
+    """
+    tests = cache_dir() / "swebench" / "no-tests"
     try:
         tests.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TaskError(f"{tests}: cannot be made: {error.strerror}") from None
-    return task_of(record, f"swebench:{instance_id}", tests)
+    return tests

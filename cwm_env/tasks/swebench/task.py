@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from cwm_env.tasks.swebench.ids import dotted, from_root
-from cwm_env.tasks.swebench.records import Record, is_truncated
+from cwm_env.tasks.swebench.records import Record
 from cwm_env.types import HiddenTests, Runner, Task
 
 WORKDIR = "/testbed"
 _SECONDS = 1800.0
 _TOUCHED = re.compile(r"^diff --git a/.+ b/(.+)$", re.MULTILINE)
 _DJANGO = ("--verbosity", "2", "--settings=test_sqlite", "--parallel", "1")
+_SYMPY = ("-m", "not slow")  # which its own runner leaves out too
+_TEST_DIRECTORIES = ("test", "tests", "testing", "e2e")
+_ARTEFACT = re.compile(r"\[\s*\d+%?\]")
+_END = "EOF_gold_patch_114329324912"
 
 
 def runner_of(record: Record) -> Runner:
@@ -23,24 +28,28 @@ def runner_of(record: Record) -> Runner:
 def task_of(record: Record, image: str, tests: Path) -> Task:
     """The task that a record is.
 
-    Ids that the record holds truncated cannot be compared with what a runner reports, and are left out of the task;
-    ``metadata["problems"]`` says so.
-
     Args:
         image: as ``ImageStore.get`` takes it; ``docker://`` and ``record.image`` where a registry can be reached.
         tests: an empty directory on the host: all hidden tests are in the patch.
     """
     modules = _modules(record)
     runner = runner_of(record)
-    args = (f"{WORKDIR}/tests/runtests.py", *_DJANGO, *map(_label, modules)) if runner == "unittest" else ()
+    if runner == "unittest":
+        args = (f"{WORKDIR}/tests/runtests.py", *_DJANGO, *map(_label, modules))
+    else:
+        args = _SYMPY if record.repo == "sympy/sympy" else ()
+    ids = reported_ids(record)
     hidden = HiddenTests(
         directory=tests,
         runner=runner,
-        paths=() if args else tuple(f"{WORKDIR}/{module}" for module in modules),
-        fail_to_pass=_expected(record, record.fail_to_pass, modules),
-        pass_to_pass=_expected(record, record.pass_to_pass, modules),
+        paths=() if runner == "unittest" else tuple(f"{WORKDIR}/{module}" for module in modules),
+        fail_to_pass=tuple(ids[name] for name in record.fail_to_pass if name in ids),
+        pass_to_pass=tuple(ids[name] for name in record.pass_to_pass if name in ids),
+        protected=tuple(_test_directories(modules)),
         patch=record.test_patch,
         args=args,
+        own_settings=True,
+        loose_names=True,
         timeout=_SECONDS,
     )
     about = {"repo": record.repo, "version": record.version, "base_commit": record.base_commit}
@@ -49,8 +58,23 @@ def task_of(record: Record, image: str, tests: Path) -> Task:
         instruction=record.problem_statement,
         image=image,
         tests=hidden,
+        solution=_solution(record),
         metadata={**about, "problems": record.problems},
     )
+
+
+def reported_ids(record: Record) -> Mapping[str, str]:
+    """For each test that the record names: what our runner calls it, as far as the record says so.
+
+    What the official parser took for a test and is none (the progress of a run, ``[100%]``) is left out.
+    """
+    names = (*record.fail_to_pass, *record.pass_to_pass)
+    if runner_of(record) == "unittest":
+        return {name: dotted(name) for name in names}
+    modules = _modules(record)
+    bare = f"{modules[0]}::" if record.repo == "sympy/sympy" and len(modules) == 1 else ""
+    whole = {name: name if "::" in name else f"{bare}{name}" for name in names if not _ARTEFACT.fullmatch(name)}
+    return {name: from_root(found, WORKDIR) if "::" in found else found for name, found in whole.items()}
 
 
 def _modules(record: Record) -> list[str]:
@@ -60,13 +84,22 @@ def _modules(record: Record) -> list[str]:
     return list(dict.fromkeys(touched or named))
 
 
-def _expected(record: Record, names: tuple[str, ...], modules: list[str]) -> tuple[str, ...]:
-    whole = [name for name in names if not is_truncated(name)]
-    if runner_of(record) == "unittest":
-        return tuple(map(dotted, whole))
-    if record.repo == "sympy/sympy" and len(modules) == 1:  # its own runner prints bare names
-        whole = [name if "::" in name else f"{modules[0]}::{name}" for name in whole]
-    return tuple(from_root(name, WORKDIR) for name in whole)
+def _test_directories(modules: Iterable[str]) -> Iterable[str]:
+    """What lies beside the hidden tests, as patterns: a directory of tests holds no fix."""
+    for module in modules:
+        parts = PurePosixPath(module).parts
+        depth = next((index for index, part in enumerate(parts) if part in _TEST_DIRECTORIES), None)
+        if depth is not None:
+            yield "/".join((*parts[: depth + 1], "*"))
+
+
+def _solution(record: Record) -> str | None:
+    """The gold fix as commands; None where a patch cannot be said so."""
+    if not record.patch.strip() or _END in record.patch:
+        return None
+    reverse = "--reverse " if record.patch_is_bug else ""
+    end = "" if record.patch.endswith("\n") else "\n"
+    return f"cd {WORKDIR}\ngit apply {reverse}- <<'{_END}'\n{record.patch}{end}{_END}\n"
 
 
 def _label(module: str) -> str:
