@@ -19,7 +19,7 @@ from cwm_env.sandbox import leases
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
-from tests.sandbox.tools import said, shell
+from tests.sandbox.tools import needs_python, said, shell
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +104,24 @@ def test_a_fork_has_the_same_files_and_goes_its_own_way(own: NamespacesBackend, 
     fork.close()
     assert said(shell(again, "cat /repo/f; cd /root && ls")) == f"fork\n{anew}".rstrip()
     background.close()
+
+
+ACCESS_LIST = """import os, struct
+entries = (1, 6, -1), (2, 4, 0), (4, 4, -1), (16, 4, -1), (32, 0, -1)
+value = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+os.setxattr("/repo/listed", "system.posix_acl_access", value)"""
+
+
+@needs_python
+def test_a_fork_keeps_access_lists(own: NamespacesBackend, image: Image) -> None:
+    sandbox = own.create(image, Limits())
+    made = shell(sandbox, f"touch /repo/listed; python3 -c '{ACCESS_LIST}'")
+    assert made.exit_code == 0, made.stderr
+    look = """python3 -c 'import os; print(os.getxattr("/repo/listed", "system.posix_acl_access").hex())'"""
+    fork = own.fork(sandbox)
+    assert shell(fork, look).stdout == shell(sandbox, look).stdout != b""
+    sandbox.close()
+    fork.close()
 
 
 def test_a_fork_gives_the_same_changes(own: NamespacesBackend, image: Image) -> None:

@@ -25,12 +25,17 @@ static bool exact; /* and directories again after what is in them, so that their
 static struct seen *links;
 static size_t link_count, link_room;
 
+/* Attributes of users; in a copy that is to be exact, file capabilities and access lists too. */
+static bool is_wanted(const char *name) {
+	return !strncmp(name, "user.", 5) ||
+	       (exact && (!strcmp(name, "security.capability") || !strncmp(name, "system.posix_acl_", 17)));
+}
+
 static void add_attributes(struct attributes *to, int file) {
 	static char names[65536], value[65536], key[512];
 	ssize_t size = flistxattr(file, names, sizeof names);
 	for (char *name = names; name < names + size; name += strlen(name) + 1) {
-		bool wanted = !strncmp(name, "user.", 5) || (exact && !strcmp(name, "security.capability"));
-		ssize_t got = wanted ? fgetxattr(file, name, value, sizeof value) : -1;
+		ssize_t got = is_wanted(name) ? fgetxattr(file, name, value, sizeof value) : -1;
 		if (got < 0)
 			continue;
 		snprintf(key, sizeof key, "SCHILY.xattr.%.255s", name);

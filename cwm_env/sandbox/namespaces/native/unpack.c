@@ -126,9 +126,13 @@ static const char *make_file(int in, int parent, const char *base) {
 	return !good ? strerror(failed_with) : left || !skip(in, padding(entry.size)) ? "the archive ends too early" : NULL;
 }
 
-/* Attributes of users, and file capabilities. */
+/* Attributes of users, file capabilities and access lists. */
 static bool is_kept(const char *record) {
-	return !strncmp(record, " SCHILY.xattr.user.", 19) || !strncmp(record, " SCHILY.xattr.security.capability=", 34);
+	static const char *const kept[] = {"user.", "security.capability=", "system.posix_acl_"};
+	bool found = false;
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		found = found || !strncmp(record + 14, kept[i], strlen(kept[i]));
+	return !strncmp(record, " SCHILY.xattr.", 14) && found;
 }
 
 static void set_attributes_of(int parent, const char *base) {
