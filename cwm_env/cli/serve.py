@@ -25,6 +25,9 @@ from cwm_env.errors import InputError
 @click.option("--gradings", type=click.IntRange(min=1), help="Hidden tests run at once.")
 @click.option("--warm", type=click.IntRange(min=0), help="Ready sandboxes kept for each image in use.")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds for running steps at shutdown.")
+@click.option(
+    "--keep", type=click.FloatRange(min=0), help="Seconds that episodes wait for the next server after a kill."
+)
 @click.option("--tls-certificate", type=click.Path(path_type=Path, exists=True))
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True))
 @click.option("--no-tokens", is_flag=True, help="Ask nobody for a token, though there are some; on loopback only.")

@@ -53,6 +53,16 @@ class Episode:
         self.turns_left = task.limits.turns
         self._deadline = time.monotonic() + task.limits.episode_timeout
 
+    def resume(self, turns: int, began: float) -> None:
+        """Go on where another process has stopped.
+
+        Args:
+            turns: that were taken.
+            began: when it made the episode, of the monotonic clock.
+        """
+        self.turns_left -= turns
+        self._deadline = began + self.task.limits.episode_timeout
+
     def begin(self) -> tuple[str, dict[str, Any]]:
         """The first observation and its info."""
         return prompts.first(self.task, self.task.limits), {**self._info(), "instruction": self.task.instruction}

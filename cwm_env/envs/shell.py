@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.session import AsyncBashSession, BashSession
+from cwm_env.session.settings import Settings
 from cwm_env.types import CommandResult, Image, Limits
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ async def open_async_session(sandbox: Sandbox, image: Image, limits: Limits) -> 
         await session.close()
         raise complaint
     return session
+
+
+def left_session(sandbox: Sandbox, image: Image, limits: Limits) -> AsyncBashSession:
+    """A session for a sandbox that another process has opened one in: its ``resume`` comes before all else."""
+    return AsyncBashSession(sandbox, Settings(**_settings(image, limits)))
 
 
 def _settings(image: Image, limits: Limits) -> dict[str, Any]:

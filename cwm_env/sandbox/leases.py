@@ -57,6 +57,15 @@ class Lease:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         unlocked.rename(self.directory)
 
+    @classmethod
+    def adopted(cls, lease: str) -> Lease:
+        """The lease that another process took out, which a helper of it still holds."""
+        adopted = cls.__new__(cls)
+        adopted.id = lease
+        adopted.directory = runtime_dir() / "leases" / lease
+        adopted.lock = os.open(adopted.directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        return adopted
+
     def name(self, number: int) -> str:
         """A name for the lease's resource of that number, unique on this machine."""
         return f"cwm-{self.id}-{number}"

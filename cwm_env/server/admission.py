@@ -75,6 +75,11 @@ class Admission:
         finally:
             self._drop(request)
 
+    def take_up(self, tenant: str, memory: int) -> None:
+        """An episode that is there already has a place, if need be one too many."""
+        self._alive[tenant] += 1
+        self._memory[tenant] += memory
+
     def started(self, seconds: float) -> None:
         """A reset is over. ``seconds``: how long it took, 0 where it was called off."""
         self._starting -= 1

@@ -15,13 +15,18 @@ from cwm_env import wire
 from cwm_env.envs.episode import Episode, Stepped
 from cwm_env.errors import DiskFull, InfrastructureError
 from cwm_env.server import journal, problems
-from cwm_env.server.journal import Journal
+from cwm_env.server.journal import Journal, Past
 from cwm_env.server.known import KnownEpisode
 from cwm_env.server.listener import Listener
 from cwm_env.server.machine import Machine, Place
+from cwm_env.server.survival import Trail
 from cwm_env.types import CommandResult, Task
 
 _log = logging.getLogger("cwm_env.server")
+
+
+Result = Callable[[float], Awaitable[CommandResult | None]]
+"""Waits, given seconds for its command, for a result; None if the command has not run."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class LiveEpisode(KnownEpisode):
             ended: awaited once, when the episode is over and its journal complete: stores the trajectory.
             took: told the seconds that each step took.
         """
+        self.trail: Trail | None = None  # where it notes how far it gets
         super().__init__(episode_id, owner, task.id, home=home, lease=lease)
         self.state = "starting"
         self.task, self.request, self.request_id = task, request, request.request_id
@@ -66,7 +72,31 @@ class LiveEpisode(KnownEpisode):
         self._machine, self._ended, self._took = machine, ended, took
         self._journal: Journal | None = None
         self._running: _Running | None = None
+        self._resumed: Result | None = None
         self._finishing: asyncio.Task[None] | None = None
+
+    def renew(self) -> None:
+        """The lease begins anew."""
+        super().renew()
+        if self.trail is not None:
+            self.trail.renewed(self.expires - self.lease)
+
+    def restore(self, past: Past, place: Place, began: float) -> None:
+        """Instead of ``start``: go on where a killed server has stopped."""
+        self.place, self.began = place, began
+        self._started = datetime.fromisoformat(past.begun["started"])
+        self._episode = Episode(self.task, place.image)
+        self._episode.resume(len(past.steps), began)
+        self.first = past.begun["observation"], dict(past.begun["info"])
+        self._journal = Journal(self.path, None)
+        self._answers, self.steps = past.answers, len(past.steps)
+        self.state = "ready"
+        self.begun.set_result(None)
+
+    def go_on(self, step_id: str, action: str, result: Result) -> None:
+        """Finish the step that a killed server was running; ``result`` waits for its command."""
+        self._resumed = result
+        self._begin(step_id, action, None)
 
     @property
     def expired(self) -> bool:
@@ -82,7 +112,7 @@ class LiveEpisode(KnownEpisode):
         try:
             self.place = await self._machine.place(self.task, self.request.backend, busy=busy)
             self._episode = Episode(self.task, self.place.image)
-            self._started, self._clock = datetime.now(UTC), time.monotonic()
+            self._started, self.began = datetime.now(UTC), time.monotonic()
             observation, info = self.first = self._episode.begin()
             self._journal = Journal(
                 self.path,
@@ -141,9 +171,15 @@ class LiveEpisode(KnownEpisode):
             raise (
                 problems.starting() if self.state == "starting" else problems.over(self.state, self.failure, self.error)
             )
+        if self.trail is not None and not self.trail.step(step_id, action):
+            assert self._journal is not None
+            self._journal.begin(step_id, action)
+        return self._begin(step_id, action, listener)
+
+    def _begin(self, step_id: str, action: str, listener: Listener | None) -> asyncio.Task[bytes]:
         self.state = "running"
         task = asyncio.ensure_future(self._run(step_id, action))
-        self._running = _Running(step_id, action_digest, task, [listener] if listener else [])
+        self._running = _Running(step_id, journal.digest(action), task, [listener] if listener else [])
         task.add_done_callback(self._ran)
         return task
 
@@ -173,7 +209,7 @@ class LiveEpisode(KnownEpisode):
         answer = wire.encode_stepped(stepped)
         assert self._journal is not None
         try:
-            kept = self._journal.step(step_id, action, began - self._clock, answer)
+            kept = self._journal.step(step_id, action, began - self.began, answer)
         except InfrastructureError as error:
             await self._finish(None, error.kind, str(error))
             raise
@@ -205,6 +241,9 @@ class LiveEpisode(KnownEpisode):
     async def _command(self, place: Place, action: str) -> CommandResult:
         running, timeout = self._running, self._episode.timeout
         assert running is not None
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and (result := await resumed(timeout)) is not None:
+            return result
         if not running.listeners:
             return await place.session.run(action, timeout=timeout)
         async for chunk in place.session.stream(action, timeout=timeout):
@@ -240,7 +279,7 @@ class LiveEpisode(KnownEpisode):
         how = {"grade": wire.encode_grade(grade) if grade else None, "failure": failure, "error": error}
         assert self._journal is not None
         try:
-            self._journal.end(**how, duration=time.monotonic() - self._clock)
+            self._journal.end(**how, duration=time.monotonic() - self.began)
         except (DiskFull, InfrastructureError):
             _log.exception("an episode's end could not be recorded", extra={"episode": self.id})
         self._journal.close()
@@ -257,3 +296,5 @@ class LiveEpisode(KnownEpisode):
         place, self.place = self.place, None
         if place is not None:
             await self._machine.free(place)
+        if self.trail is not None:
+            self.trail.end()

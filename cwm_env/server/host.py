@@ -23,8 +23,10 @@ from cwm_env.server.episode import LiveEpisode
 from cwm_env.server.known import KnownEpisode
 from cwm_env.server.machine import Machine
 from cwm_env.server.metrics import Metrics
-from cwm_env.server.recovery import keep, recover
+from cwm_env.server.recovery import conclude, keep, recover
+from cwm_env.server.resumption import resume_all
 from cwm_env.server.settings import Settings
+from cwm_env.server.survival import Survival
 from cwm_env.trajectories import TrajectoryStore
 from cwm_env.types import Task, Trajectory
 
@@ -40,6 +42,7 @@ class Host:
         self.settings, self.metrics = settings, metrics
         self.machine = Machine(settings)
         self.admission = Admission(settings)
+        self.survival = Survival(settings, metrics.keeper_lost.inc)
         self.episodes: dict[str, KnownEpisode] = {}
         self.store = TrajectoryStore(settings.state / "trajectories.jsonl")
         self._home = settings.state / "journals"
@@ -56,11 +59,14 @@ class Host:
             InputError: another server uses it, or it cannot be used.
         """
         self._claim()
-        loop = asyncio.get_running_loop()
-        for found in await loop.run_in_executor(self._keepers, recover, self._home, self.store, self.settings.lease):
-            self.episodes[found.id] = found
-            if found.request_id is not None:
-                self._asked[found.owner, found.request_id] = found.id
+        loop, lease = asyncio.get_running_loop(), self.settings.lease
+        await loop.run_in_executor(self._keepers, self.survival.open)
+        pasts = await loop.run_in_executor(self._keepers, recover, self._home, self.store)
+        lost = await resume_all(self, {one.id: one for one in pasts if one.end is None})
+        for past in pasts:
+            if past.id not in self.episodes:
+                await loop.run_in_executor(self._keepers, conclude, self._home, self.store, past, lost.get(past.id))
+                self._know(KnownEpisode.restored(past, self._home, lease))
         self._tidying = asyncio.ensure_future(self._tidy_forever())
 
     async def drain(self) -> None:
@@ -86,6 +92,7 @@ class Host:
         if self._tidying is not None:
             self._tidying.cancel()
         await self.machine.close()
+        self.survival.close()
         self._keepers.shutdown()
         if self._lock >= 0:
             os.close(self._lock)
@@ -103,18 +110,8 @@ class Host:
         """
         if request.request_id is not None and (known := self._asked.get((owner, request.request_id))):
             return await self._again(known, request)
-        task = await self._task(request)
-        episode = LiveEpisode(
-            "e" + secrets.token_hex(12),
-            owner,
-            task,
-            request,
-            machine=self.machine,
-            home=self._home,
-            lease=self.settings.lease,
-            ended=self._store,
-            took=self.metrics.step.observe,
-        )
+        task = await self.task(request)
+        episode = self.episode("e" + secrets.token_hex(12), owner, task, request)
         if request.request_id is not None:
             if known := self._asked.get((owner, request.request_id)):  # while the task was read
                 return await self._again(known, request)
@@ -129,13 +126,33 @@ class Host:
             starting.add_done_callback(lambda done: done.cancelled() or done.exception())
         return episode
 
+    def episode(self, episode_id: str, owner: str, task: Task, request: wire.NewEpisode) -> LiveEpisode:
+        """A live episode, to be started or restored."""
+        return LiveEpisode(
+            episode_id,
+            owner,
+            task,
+            request,
+            machine=self.machine,
+            home=self._home,
+            lease=self.settings.lease,
+            ended=self._store,
+            took=self.metrics.step.observe,
+        )
+
+    def took_up(self, episode: LiveEpisode) -> None:
+        """A killed server's episode goes on."""
+        self._know(episode)
+        self.admission.take_up(episode.owner, episode.task.limits.memory)
+        self.metrics.resumed.inc()
+
     async def check(self, request: wire.NewEpisode) -> dict[str, Any]:
         """The task that an episode would have, as ``wire.TaskInfo``.
 
         Raises:
             CwmEnvError: as ``create``, for what is wrong with the request itself.
         """
-        task = await self._task(request)
+        task = await self.task(request)
         backend_named(request.backend)
         return describe(task)
 
@@ -161,9 +178,19 @@ class Host:
             raise problems.Problem(409, "not-over", "the episode is not over", "ask when its state is `ended`")
         return past.trajectory()
 
-    async def _task(self, request: wire.NewEpisode) -> Task:
+    async def task(self, request: wire.NewEpisode) -> Task:
+        """The task that a request means, with its limits.
+
+        Raises:
+            CwmEnvError: it is not one.
+        """
         overrides = {name: value for name, value in request.limits.model_dump().items() if value is not None}
         return await self.machine.task(request.task, overrides)
+
+    def _know(self, episode: KnownEpisode) -> None:
+        self.episodes[episode.id] = episode
+        if episode.request_id is not None:
+            self._asked[episode.owner, episode.request_id] = episode.id
 
     async def _again(self, episode_id: str, request: wire.NewEpisode) -> KnownEpisode:
         episode = self.episodes[episode_id]
@@ -191,6 +218,7 @@ class Host:
         try:
             entered = time.monotonic()
             await episode.start(busy=self.admission.waiting > 0)
+            self.survival.enrol(episode)
             seconds = time.monotonic() - entered
             self.metrics.reset.observe(time.monotonic() - began)
         except BaseException as error:

@@ -49,9 +49,17 @@ class Past:
     """Of the keys ``episode owner request_id task image instruction observation info seed policy started``."""
     answers: dict[str, Answer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    begins: tuple[str, str] | None = None
+    """Id and action of the last step that was noted before it ran: one whose action is long."""
     end: Mapping[str, Any] | None = None
     """Of the keys ``grade failure error duration``."""
     stored: bool = False
+
+    @property
+    def id(self) -> str:
+        """The episode's."""
+        found: str = self.begun["episode"]
+        return found
 
     def trajectory(self) -> Trajectory:
         """The episode's trajectory; it must have an end."""
@@ -72,21 +80,22 @@ class Past:
 class Journal:
     """The journal of one episode, open for writing."""
 
-    def __init__(self, path: Path, begun: Mapping[str, Any]) -> None:
-        """Begin it.
+    def __init__(self, path: Path, begun: Mapping[str, Any] | None) -> None:
+        """Begin it, or, without ``begun``, go on with what ``read`` has read.
 
         Raises:
             DiskFull: no space is left.
             SandboxError: it cannot be written.
         """
         self.path = path
-        self._end = 0
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
+            new = os.O_CREAT | os.O_EXCL if begun is not None else 0
+            self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | new, 0o600)
+            self._end = os.fstat(self._descriptor).st_size
         except OSError as error:
             raise _translated(path, error) from None
-        self._append(wire.dumps({"begun": begun}) + b"\n")
+        if begun is not None:
+            self._append(wire.dumps({"begun": begun}) + b"\n")
 
     @property
     def open(self) -> bool:
@@ -104,6 +113,15 @@ class Journal:
         offset = self._end + len(head)
         self._append(head + answer + b"}\n")
         return Answer(digest(action), offset, len(answer))
+
+    def begin(self, step_id: str, action: str) -> None:
+        """Note that a step is about to run.
+
+        Raises:
+            DiskFull: no space is left.
+            SandboxError: it cannot be written.
+        """
+        self._append(wire.dumps({"begin": step_id, "action": action}) + b"\n")
 
     def end(self, **how: Any) -> None:
         """Keep how the episode ended, see ``Past.end``.
@@ -197,6 +215,8 @@ def _take(past: Past, record: Mapping[str, Any], offset: int, line: bytes) -> No
         past.answers[record["step"]] = Answer(digest(action), start, length)
         observation, reward, _, _, info = wire.decode_stepped(answer)
         past.steps.append(Step(action, observation, info["result"], reward, record["time"]))
+    elif "begin" in record:
+        past.begins = record["begin"], record["action"]
     elif "end" in record:
         past.end = record["end"]
     elif "stored" in record:

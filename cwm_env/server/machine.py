@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cwm_env.envs import episode
-from cwm_env.envs.shell import open_async_session
+from cwm_env.envs.shell import left_session, open_async_session
 from cwm_env.errors import InfrastructureError, TaskError
 from cwm_env.grading import Grader
 from cwm_env.images import ImageStore
-from cwm_env.sandbox.base import Backend, Sandbox, Usage
+from cwm_env.sandbox.base import Backend, Process, Sandbox, Usage
+from cwm_env.sandbox.handover import Handover, Portable
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.server.settings import Settings
 from cwm_env.session import AsyncBashSession
@@ -91,6 +93,36 @@ class Machine:
             self._refilling.add(refilling)
             refilling.add_done_callback(self._refilling.discard)
         return found
+
+    async def adopt_maker(self, backend: str, maker: Handover) -> None:
+        """Take over what sandboxes of a killed server depend on.
+
+        Raises:
+            InputError: there is no such backend.
+            InfrastructureError: it is dead.
+        """
+        found = await self._backend(backend)
+        assert isinstance(found, Portable)
+        await _in(self._makers, lambda: found.adopt_maker(maker))
+
+    async def adopt(self, task: Task, backend: str, handover: Handover) -> tuple[Place, Process]:
+        """Take over the place of an episode of a killed server, and its bash, from which its session resumes.
+
+        Raises:
+            InputError: there is no such backend.
+            InfrastructureError: it is dead, or its image is not the task's any more; nothing of it is left.
+        """
+        descriptors = list(handover.descriptors)
+        try:
+            image = await self._remembered(("image", task.image), self._graders, lambda: self._images.get(task.image))
+            found = await self._backend(backend)
+            assert isinstance(found, Portable)
+            descriptors.clear()
+            sandbox, process = await _in(self._makers, lambda: found.adopt(handover, image, task.limits))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return Place(found, image, sandbox, left_session(sandbox, image, task.limits), time.monotonic()), process
 
     async def grade(self, place: Place, task: Task) -> Grade:
         """Grade what was done in ``place``; it is of no other use afterwards.
@@ -169,10 +201,14 @@ class Machine:
         found: _Found = kept[1]
         return found
 
-    async def _make(self, image: Image, limits: Limits, name: str) -> Place:
+    async def _backend(self, name: str) -> Backend:
         backend = self._backends.get(name)
         if backend is None:
             backend = self._backends[name] = await _in(self._makers, lambda: backend_named(name))
+        return backend
+
+    async def _make(self, image: Image, limits: Limits, name: str) -> Place:
+        backend = await self._backend(name)
         sandbox = await _in(self._makers, lambda: backend.create(image, limits))
         try:
             session = await open_async_session(sandbox, image, limits)

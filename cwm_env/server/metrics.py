@@ -28,6 +28,13 @@ class Metrics:
         self._cpu = Gauge("cwm_env_sandbox_cpu_seconds", "CPU time of the sandboxes alive.", registry=registry)
         self._disk = Gauge("cwm_env_sandbox_disk_bytes", "What the sandboxes alive have written.", registry=registry)
 
+        self.resumed = Counter("cwm_env_resumed", "Episodes of a killed server that go on.", registry=registry)
+        self.keeper_lost = Counter(
+            "cwm_env_keeper_lost",
+            "Times that nothing was left to keep episodes if this server is killed.",
+            registry=registry,
+        )
+
     def failed(self, kind: str) -> None:
         """An episode was ended by something other than its policy."""
         self._failures.labels(kind).inc()

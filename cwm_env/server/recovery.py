@@ -7,7 +7,6 @@ from pathlib import Path
 from cwm_env.sandbox import leases
 from cwm_env.server import journal
 from cwm_env.server.journal import Past
-from cwm_env.server.known import KnownEpisode
 from cwm_env.trajectories import TrajectoryStore
 
 LOST = "the server that ran it was killed, and its sandbox with it"
@@ -27,12 +26,10 @@ def keep(store: TrajectoryStore, path: Path) -> None:
         journal.mark_stored(path)
 
 
-def recover(home: Path, store: TrajectoryStore, lease: float) -> list[KnownEpisode]:
-    """Record the episodes of the server before, and clear up after it. No other server may use ``home``.
+def recover(home: Path, store: TrajectoryStore) -> list[Past]:
+    """What the journals of the server before say; what it left on the machine is cleared up, but for what is kept.
 
-    Args:
-        home: directory of journals.
-        lease: seconds for which their answers can still be asked for.
+    No other server may use ``home``, the directory of journals. Each of them is to be resumed or concluded.
 
     Raises:
         DiskFull: no space is left.
@@ -43,18 +40,30 @@ def recover(home: Path, store: TrajectoryStore, lease: float) -> list[KnownEpiso
     store.mend()
     pasts = {path: journal.read(path) for path in home.glob("*.jsonl")}
     _mark_what_is_stored(store, {path: past for path, past in pasts.items() if past})
-    found = []
     for path, past in pasts.items():
         if past is None:
             path.unlink()
-            continue
-        if past.end is None:
-            duration = past.steps[-1].time if past.steps else 0.0
-            past.end = {"grade": None, "failure": "lost", "error": LOST, "duration": duration}
-            journal.note_end(path, past.end)
-        keep(store, path)
-        found.append(KnownEpisode.restored(past, home, lease))
-    return found
+    return [past for past in pasts.values() if past]
+
+
+def conclude(home: Path, store: TrajectoryStore, past: Past, why: str | None) -> None:
+    """An episode of the server before is over: it is recorded, once.
+
+    Args:
+        why: it could not go on; None where nothing had kept it.
+
+    Raises:
+        DiskFull: no space is left.
+        TrajectoryError: the store cannot be written.
+        OSError: its journal cannot be written.
+    """
+    path = home / f"{past.id}.jsonl"
+    if past.end is None:
+        duration = past.steps[-1].time if past.steps else 0.0
+        error = LOST if why is None else f"the server that ran it was killed, and it could not go on: {why}"
+        past.end = {"grade": None, "failure": "lost", "error": error, "duration": duration}
+        journal.note_end(path, past.end)
+    keep(store, path)
 
 
 def _mark_what_is_stored(store: TrajectoryStore, pasts: dict[Path, Past]) -> None:

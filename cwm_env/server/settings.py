@@ -47,6 +47,8 @@ class Settings:
     """How long a ready sandbox waits for its episode."""
     grace: float = 30.0
     """Seconds that running steps get to finish when the server is told to stop."""
+    keep: float = 60.0
+    """Seconds that live episodes wait for the next server after this one was killed; 0 for not at all."""
     largest_body: int = 16 << 20
     """Bytes of a request with JSON in it."""
     largest_file: int = 1 << 30

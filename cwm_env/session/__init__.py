@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from cwm_env.session.aio import AsyncBashSession
 from cwm_env.session.blocking import BashSession
+from cwm_env.session.resume import Left
 from cwm_env.session.shell import Chunk
 
 if TYPE_CHECKING:
     from cwm_env.session.terminal import TerminalSession
 
-__all__ = ["AsyncBashSession", "BashSession", "Chunk", "TerminalSession"]
+__all__ = ["AsyncBashSession", "BashSession", "Chunk", "Left", "TerminalSession"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any
 
-from cwm_env.sandbox.base import Sandbox
-from cwm_env.session.core import SessionCore
+from cwm_env.sandbox.base import Process, Sandbox
+from cwm_env.session.resume import Left, ResumableCore
 from cwm_env.session.settings import Settings
-from cwm_env.session.shell import Call, Chunk, Steps, Wait
+from cwm_env.session.shell import Call, Chunk, Marks, Steps, Wait
 from cwm_env.types import CommandResult
 
 _STATE_AGE = 60.0  # seconds
@@ -34,7 +34,7 @@ class AsyncBashSession:
     def __init__(self, sandbox: Sandbox, settings: Settings) -> None:
         """Use ``open``."""
         self._loop = asyncio.get_running_loop()
-        self._core = SessionCore(sandbox, settings, self)
+        self._core = ResumableCore(sandbox, settings, self)
         # Among thousands every session pauses between two commands, for seconds: to take each one's state whenever
         # there seems to be time would be more than all of the loop's. What changes it is seen all the same.
         self._core.age = _STATE_AGE
@@ -76,6 +76,19 @@ class AsyncBashSession:
             await session.close()
             raise
         return session
+
+    def mark(self, marks: Marks) -> Process | None:
+        """Make notes for who goes on with the bash when this process was killed; the bash that runs now, if any."""
+        return self._core.mark(marks)
+
+    async def resume(self, process: Process, left: Left, timeout: float) -> CommandResult | None:
+        """Begin with a bash that another process has left, instead of ``open``; see ``ResumableCore.resume``.
+
+        Raises:
+            SandboxError: what became of a command cannot be told, or the sandbox died.
+        """
+        result: CommandResult | None = await self._drive(self._core.resume(process, left, timeout))
+        return result
 
     @property
     def cwd(self) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Collection
 from typing import Any
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.base import Process, Sandbox
 from cwm_env.session import spool
 from cwm_env.session.output import Output
-from cwm_env.session.protocol import ARGV, Done, Jobs, ShellProtocol, State
+from cwm_env.session.protocol import ARGV, NONCE, Done, Jobs, ShellProtocol, State
 from cwm_env.session.settings import Settings
-from cwm_env.session.shell import Call, LiveText, Shell, Steps, Wait, Watcher
+from cwm_env.session.shell import Call, LiveText, Marks, Shell, Steps, Wait, Watcher
 from cwm_env.session.usage import LONG, Meter
 from cwm_env.types import CommandResult
 
@@ -52,14 +52,21 @@ class SessionCore:
         self._flagged = False
         self._state = State(b"")
         self._late = Output(settings.output_limit)
-        self._state_due = self._state_earliest = 0.0
+        self._state_due = self._state_earliest = self._idle_since = 0.0
         self._files = self._first_pid = 0
-        self._idle_since = 0.0
         self._meter = Meter()
-        self._touched = self._rested = False
-        self._hurried = False
+        self._touched = self._rested = self._hurried = False
         self._command_wait: Wait | None = None
         self._midway = False
+        self.marks: Marks | None = None
+
+    def mark(self, marks: Marks) -> Process | None:
+        """Make notes from now on; the bash that runs now, if one does."""
+        self.marks, shell = marks, self._shell
+        if shell is None:
+            return None
+        shell.marks = marks
+        return shell.process
 
     def start(self) -> Steps[None]:
         """Start bash.
@@ -71,12 +78,14 @@ class SessionCore:
         spawn = Call(lambda: self._sandbox.spawn(list(ARGV), env=settings.env, cwd=self.cwd, user=settings.user))
         process = yield spawn
         self._first_pid = self._first_pid or process.pid
-        shell = self._shell = Shell(process, ShellProtocol(settings.flag_file), self._watcher)
+        shell = self._shell = Shell(process, ShellProtocol(settings.flag_file), self._watcher, self.marks)
         said = Output(4096)
         done = yield from shell.exchange(shell.protocol.start(), said, _within(_START_SECONDS))
         if done is None:
             self.forget()
             raise SandboxError(f"bash did not start: {said.text()[0].strip() or shell.protocol.noise}")
+        if self.marks is not None:
+            self.marks.started(process)
         self.cwd, self._flagged = done.cwd, self._flagged or done.flagged
 
     def run(self, command: str, timeout: float | None = None, *, live: bool = False) -> Steps[CommandResult]:
@@ -109,6 +118,8 @@ class SessionCore:
             wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
             self._command_wait = wait
             request = shell.protocol.command(text, touches_shell=self._touched)
+            if self.marks is not None:
+                self.marks.gives(request[:NONCE], len(request), shell.process.pid)
             done = yield from shell.exchange(request, output, wait, LiveText() if live else None)
             timed_out = done is None and not shell.lost
             if timed_out:

@@ -31,8 +31,10 @@ ARGV = ("bash", "--noprofile", "--norc", "--noediting", "-i")
 """How bash is started."""
 
 _MOST_STATE = 8 << 20
-_NONCE, _BLOCK = 8, 40
-_INLINE = _BLOCK - _NONCE - 1  # bytes of text that a block holds beside nonce and mode
+NONCE = 8
+"""Bytes, at the beginning of every request, that its answer carries."""
+_BLOCK = 40
+_INLINE = _BLOCK - NONCE - 1  # bytes of text that a block holds beside nonce and mode
 _REDIRECTS = re.compile(rb"\b(exec|eval|source)\b|(^|[;&|\s])\.\s")
 _TAKE_STATUS = b"\n{ __cwm_t=$?; } 2>/dev/null"
 
@@ -157,14 +159,20 @@ class ShellProtocol:
 
     def snapshot(self) -> bytes:
         """Ask for a ``State``; ``Done`` follows it."""
+        return self.private(_SNAPSHOT)
+
+    def private(self, text: bytes) -> bytes:
+        """Run a text of the session's own, which prints to the status channel and knows its nonce as ``@NONCE@``."""
         nonce = _new_nonce()
-        return self._request(_SNAPSHOT.replace(b"@NONCE@", nonce), b"V", nonce)
+        return self._request(text.replace(b"@NONCE@", nonce), b"V", nonce)
+
+    def ends_with(self, exit_code: int) -> None:
+        """Say what ``$?`` is for the next command, where no frame has."""
+        self._status = exit_code
 
     def jobs(self, shell: int) -> bytes:
         """Ask a new bash for the ``Jobs`` of the one whose process id was ``shell``; ``Done`` follows."""
-        nonce = _new_nonce()
-        text = _JOBS.replace(b"@NONCE@", nonce).replace(b"@SESSION@", b"%d" % shell)
-        return self._request(text, b"V", nonce)
+        return self.private(_JOBS.replace(b"@SESSION@", b"%d" % shell))
 
     def restore(self, state: State, cwd: str) -> bytes:
         """Bring a new bash to where another stood; ``Done`` follows."""
@@ -217,7 +225,7 @@ class ShellProtocol:
             return Fallen()
         if not chunk.startswith(self._nonce, 1):
             return None
-        kind, content = chunk[:1], chunk[_NONCE + 1 :]
+        kind, content = chunk[:1], chunk[NONCE + 1 :]
         if kind == b"S":
             return State(content)
         if kind == b"J":
@@ -225,7 +233,7 @@ class ShellProtocol:
         return None
 
     def _done(self, chunk: bytes) -> Done | None:
-        parts = chunk[_NONCE:].split(b" ", 4)  # the first is empty
+        parts = chunk[NONCE:].split(b" ", 4)  # the first is empty
         if len(parts) != 5 or not (parts[1].isdigit() and parts[2].isdigit()):
             return None
         exit_code = int(parts[1])
@@ -238,8 +246,8 @@ class ShellProtocol:
 def _new_nonce() -> bytes:
     """Eight characters that nobody guesses; drawn many at a time, because one costs more than all else in a request."""
     if not _nonces:
-        drawn = secrets.token_urlsafe(_NONCE * 3 // 4 * 256).encode()
-        _nonces.extend(drawn[start : start + _NONCE] for start in range(0, len(drawn), _NONCE))
+        drawn = secrets.token_urlsafe(NONCE * 3 // 4 * 256).encode()
+        _nonces.extend(drawn[start : start + NONCE] for start in range(0, len(drawn), NONCE))
     return _nonces.pop()
 
 

@@ -61,13 +61,33 @@ class Watcher(Protocol):
         """No longer report it."""
 
 
+class Marks(Protocol):
+    """Where a session notes how far it has got, for who goes on with its bash when this process was killed.
+
+    Each note is made before what it tells of is done.
+    """
+
+    def gives(self, nonce: bytes, size: int, shell: int) -> None:
+        """A command of so many bytes is given to the bash whose process id is ``shell``."""
+
+    def reads_status(self) -> None:
+        """Something is read of what bash says of itself."""
+
+    def reads_output(self) -> None:
+        """Something is read of what the command prints."""
+
+    def started(self, process: Process) -> None:
+        """Another bash was started in place of the last."""
+
+
 class Shell:
     """A bash process and its three channels."""
 
-    def __init__(self, process: Process, protocol: ShellProtocol, watcher: Watcher) -> None:
+    def __init__(self, process: Process, protocol: ShellProtocol, watcher: Watcher, marks: Marks | None = None) -> None:
         """Take over ``process``, which was started as ``protocol.ARGV``."""
         self.process = process
         self.protocol = protocol
+        self.marks = marks
         self._watcher = watcher
         os.set_blocking(process.stdin, False)
         self._pipe_size = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ)
@@ -159,6 +179,8 @@ class Shell:
 
     def _read_status(self) -> Done | None:
         done = None
+        if self.marks is not None:
+            self.marks.reads_status()
         data = _read(self.process.stderr, 1 << 16)
         if data == b"":  # bash is gone, or has become another program by `exec`
             self._unwatch(self.process.stderr)
@@ -176,6 +198,8 @@ class Shell:
     def _read_output(self, output: Output, most: int) -> bytes:
         if self.process.stdout not in self._watched:
             return b""
+        if self.marks is not None:
+            self.marks.reads_output()
         data = _read(self.process.stdout, most)
         if data == b"":  # everything that could write has gone
             self._unwatch(self.process.stdout)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cwm_env.client.aio import AsyncClient
 from cwm_env.errors import EpisodeLost, InfrastructureError
+from cwm_env.session.resume import MISSED
 from tests.envs.small import FIX
 
 COUNT = "echo x >> /tmp/count; wc -l < /tmp/count"
@@ -26,6 +27,8 @@ class Account:
     """Of steps that ended an episode by a verdict."""
     failures: dict[str, int] = field(default_factory=dict)
     """Kinds of failures that clients met."""
+    resumed: int = 0
+    """Episodes that went on after the server was killed."""
     wrong: list[str] = field(default_factory=list)
     """What must not happen."""
 
@@ -41,10 +44,9 @@ class Worker:
         self._client, self._task, self._account, self._random = client, task, account, random.Random(seed)
         self._fills = seed == 0  # its disk; one at a time, since it lies in the machine's memory
 
-    async def run(self, deadline: float) -> None:
-        """Until ``deadline`` of the loop's clock."""
-        loop = asyncio.get_running_loop()
-        while loop.time() < deadline:
+    async def run(self, over: asyncio.Event) -> None:
+        """Until it is over."""
+        while not over.is_set():
             try:
                 episode = await self._client.create(self._task, limits={"turns": 1000})
             except InfrastructureError as error:
@@ -52,17 +54,16 @@ class Worker:
                 continue
             self._account.answers[episode.id] = []
             try:
-                await self._play(episode.id, deadline)
+                await self._play(episode.id, over)
             except EpisodeLost as error:
                 self._account.failed(error.kind)
             except InfrastructureError as error:
                 self._account.failed(error.kind)
 
-    async def _play(self, episode: str, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
+    async def _play(self, episode: str, over: asyncio.Event) -> None:
         counted, fixed = 0, False
         for number in range(1, self._random.randint(3, 25)):
-            if loop.time() > deadline:
+            if over.is_set():
                 return
             await asyncio.sleep(self._random.random() * 0.3)
             chance = self._random.random()
@@ -79,7 +80,7 @@ class Worker:
                 return
             if action.startswith(COUNT):
                 counted += 1
-                if not answer["observation"].startswith(f"{counted}\n"):
+                if not answer["observation"].startswith((f"{counted}\n", MISSED)):
                     self._account.wrong.append(f"{episode}: {counted} expected, {answer['observation']!r}")
         answer = await self._step(episode, "last", "submit # last")
         if answer["terminated"]:

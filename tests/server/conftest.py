@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -32,6 +33,8 @@ class Server:
         self._options = options
         self.runtime = state.parent / f"{state.name}.run"
         self.runtime.mkdir(exist_ok=True)
+        self.keeper = 0
+        """The process id of its keeper."""
         self.log = state.parent / f"{state.name}.log"
         self.start()
 
@@ -41,10 +44,11 @@ class Server:
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.runtime)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, *self._options], stderr=log, stdout=log, env=environment)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while True:
             try:
                 self.ask("GET", "/healthz")
+                self.keeper = self._find_keeper()
                 return
             except OSError:
                 assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()
@@ -60,6 +64,20 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+    def _find_keeper(self) -> int:
+        """Its keeper, unless it found one that an earlier server of this state had started."""
+        for pid, _ in self.traces().processes:
+            with contextlib.suppress(OSError):
+                if b"keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return self.keeper
+
+    def resumed(self) -> int:
+        """How many episodes of the server before go on under this one."""
+        page: bytes = self.ask("GET", "/metrics")[1]
+        (row,) = (row for row in page.splitlines() if row.startswith(b"cwm_env_resumed_total"))
+        return int(float(row.split()[1]))
 
     def traces(self) -> Traces:
         """What it has on the machine now."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -45,23 +47,39 @@ def test_every_acknowledged_step_is_in_a_trajectory_once_and_nothing_is_left(
     assert not account.wrong
     _compare(account, server)
     assert set(account.failures) <= KINDS, account.failures
+    told = sum(map(len, account.answers.values()))
+    print(f"{len(account.answers)} episodes, {told} answers, {len(account.rewards)} verdicts")
+    print(f"{account.resumed} went on after a kill; failures: {account.failures}; cut by the network: {network.lost}")
     assert [left for trace in traces for left in trace.left()] == []
 
 
 async def _storm(
     server: Server, bad_url: str, task: str, workers: int, seconds: float, account: Account
 ) -> list[Traces]:
-    """All at once; half of the clients over a bad network. The traces of each server that was killed."""
+    """All at once; half of the clients over a bad network; at the last kill the keeper dies, too.
+
+    Returns:
+        The traces of each server that was killed.
+    """
     traces = []
-    deadline = asyncio.get_running_loop().time() + seconds
+    over = asyncio.Event()
+    kills = 4 if seconds > 60 else 2
     async with AsyncClient(server.url, timeout=30) as good, AsyncClient(bad_url, timeout=30) as bad:
         made = [Worker(good if number % 2 else bad, task, account, number) for number in range(workers)]
-        playing = [asyncio.ensure_future(one.run(deadline)) for one in made]
-        for _ in range(2):
-            await asyncio.sleep(seconds / 3)
+        playing = [asyncio.ensure_future(one.run(over)) for one in made]
+        for kill in range(kills):
+            await asyncio.sleep(seconds / (kills + 1))
             traces.append(server.traces())
+            if kill == kills - 1:
+                os.kill(server.keeper, signal.SIGKILL)
             server.kill()
             await asyncio.to_thread(server.start)
+            account.resumed += server.resumed()
+        await asyncio.sleep(seconds / (kills + 1))
+        patience = asyncio.get_running_loop().time() + 60
+        while not account.rewards and asyncio.get_running_loop().time() < patience:
+            await asyncio.sleep(0.1)
+        over.set()
         await asyncio.gather(*playing)
     return traces
 
@@ -77,7 +95,7 @@ def _compare(account: Account, server: Server) -> None:
         for answer in answers:
             assert steps.count(answer) == 1, (episode, answer)
         told += len(answers)
-    assert told > 50 and account.rewards and "lost" in account.failures
+    assert told > 50 and account.rewards and account.resumed and "lost" in account.failures
     for one in recorded:
         assert one.failure is None or one.reward is None
         assert one.failure is None or one.failure in KINDS, one.failure

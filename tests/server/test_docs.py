@@ -45,5 +45,6 @@ def test_the_options_are_those_of_the_settings() -> None:
         "gradings",
         "warm",
         "grace",
+        "keep",
     ):
         assert name in Settings.__dataclass_fields__ and f"`--{name.replace('_', '-')}`" in page, name

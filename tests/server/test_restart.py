@@ -22,10 +22,10 @@ def stored(server: Server) -> dict[str, Any]:
     return {one.episode: one for one in found}
 
 
-def test_after_a_kill_every_answer_is_kept_and_the_episode_is_honestly_lost(
+def test_without_a_keeper_a_kill_loses_the_episode_honestly_and_every_answer_is_kept(
     start_server: Start, small_task: Path
 ) -> None:
-    server = start_server()
+    server = start_server("--keep", "0")
     ended, cut = server.begin(small_task), server.begin(small_task, request_id="mine")
     server.step(ended, "submit", "a")
     answer = server.step(cut, "echo one", "1")
@@ -76,10 +76,10 @@ def test_a_server_killed_between_storing_and_saying_so_stores_nothing_twice(
     assert set(stored(server)) == {episode}
 
 
-def test_an_environment_whose_server_was_restarted_is_truncated_and_goes_on_with_the_next(
+def test_an_environment_whose_episode_was_lost_is_truncated_and_goes_on_with_the_next(
     start_server: Start, small_task: Path
 ) -> None:
-    server = start_server()
+    server = start_server("--keep", "0")
     env = RemoteEnv(small_task, url=server.url)
     env.reset()
     env.step("echo one")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 import threading
@@ -10,19 +9,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cwm_env.errors import DiskFull, SandboxError, SandboxUnavailable
+from cwm_env.errors import SandboxError
 from cwm_env.sandbox import cgroups as control_groups
 from cwm_env.sandbox import leases, rules
-from cwm_env.sandbox.base import Program, Sandbox
-from cwm_env.sandbox.namespaces import files, ids, request, wire
+from cwm_env.sandbox.base import Process, Program, Sandbox
+from cwm_env.sandbox.handover import Handover
+from cwm_env.sandbox.namespaces import adoption, files, ids, request, wire
 from cwm_env.sandbox.namespaces.pool import WarmPool
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 from cwm_env.sandbox.namespaces.spawner import Spawner, SpawnerDied, Spawners
 from cwm_env.sandbox.proxy import Proxy, Refusal
 from cwm_env.types import Image, Limits
 
-_UNAVAILABLE = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EUSERS, errno.ENOSPC)
-_MOST_LAYERS = 200
 _COPY_SECONDS = 1800.0
 
 
@@ -103,7 +101,7 @@ class NamespacesBackend:
             SandboxError: the sandbox is dead, or the copy could not be made.
             DiskFull: no space is left.
         """
-        source = _own(sandbox)
+        source = adoption.own(sandbox)
         return self._copy(source, source.image, source.limits, None, what=4)
 
     def snapshot(self, sandbox: Sandbox, directory: Path) -> Image:
@@ -113,7 +111,7 @@ class NamespacesBackend:
             SandboxError: the sandbox is dead, or the copy could not be made.
             DiskFull: no space is left.
         """
-        source = _own(sandbox)
+        source = adoption.own(sandbox)
         directory.mkdir(parents=True)
         directory.chmod(0o755)
         # The layers below are not needed to write this one: an empty sandbox of the image takes the copy.
@@ -172,6 +170,29 @@ class NamespacesBackend:
         self._spawners.close()
         self._proxy.close()
 
+    def makers(self) -> Mapping[str, Handover]:
+        """As ``Portable.makers``."""
+        return {spawner.lease.id: spawner.hand_over() for spawner in self._spawners.alive()}
+
+    def hand_over(self, sandbox: Sandbox, process: Process) -> Handover:
+        """As ``Portable.hand_over``."""
+        return adoption.pack(sandbox, process)
+
+    def adopt_maker(self, maker: Handover) -> None:
+        """As ``Portable.adopt_maker``."""
+        self._spawners.adopt(Spawner(self.cgroups, maker))
+
+    def adopt(self, handover: Handover, image: Image, limits: Limits) -> tuple[NamespaceSandbox, Process]:
+        """As ``Portable.adopt``."""
+        self._ranges.adopt(handover.about["base"])
+        made, process = adoption.unpack(handover, image, limits, self.cgroups, self._forget)
+        if made.listener >= 0:
+            made.extra_env = request.PROXY_ENV
+            self._proxy.serve(made.id, os.dup(made.listener), rules.parse(limits.allow))
+        with self._lock:
+            self._alive.add(made)
+        return made, process
+
     def _copy(
         self, source: NamespaceSandbox, image: Image, limits: Limits, upper: Path | None, *, what: int
     ) -> NamespaceSandbox:
@@ -196,7 +217,7 @@ class NamespacesBackend:
             source.resume()
 
     def _create(self, image: Image, limits: Limits, upper: Path | None, seed: int | None = None) -> NamespaceSandbox:
-        _check(image)
+        request.check(image)
         allowed = rules.parse(limits.allow)
         descriptors = [] if seed is None else [seed]
         self._disown_after_fork()
@@ -205,11 +226,8 @@ class NamespacesBackend:
             name, base = spawner.next_name(), self._ranges.take()
             stage = _stage(spawner, name, upper)
 
-            def forget(gone: NamespaceSandbox, spawner: Spawner = spawner, base: int = base) -> None:
-                with self._lock:
-                    self._alive.discard(gone)
-                self._ranges.give_back(base)
-                self._proxy.end(gone.id)
+            def forget(gone: NamespaceSandbox, spawner: Spawner = spawner) -> None:
+                self._forget(gone)
                 _unstage(spawner, gone.id, upper)
 
             fields = request.creation(image, limits, name, base, stage, self.cgroups)
@@ -225,12 +243,19 @@ class NamespacesBackend:
             except OSError as error:
                 self._ranges.give_back(base)
                 _unstage(spawner, name, upper)
-                raise _translated(error) from None
+                raise request.translated(error) from None
             if seed is not None:
                 control.settimeout(_COPY_SECONDS)
             made = NamespaceSandbox(name, image, limits, control, exited, self.cgroups, forget)
+            made.base = base
             return self._ready(made, allowed)
         raise SandboxError("the spawners of sandboxes died one after another")
+
+    def _forget(self, gone: NamespaceSandbox) -> None:
+        with self._lock:
+            self._alive.discard(gone)
+        self._ranges.give_back(gone.base)
+        self._proxy.end(gone.id)
 
     def _disown_after_fork(self) -> None:
         """A fork of the process that made them must not touch its sandboxes, nor speak on their sockets."""
@@ -244,11 +269,11 @@ class NamespacesBackend:
     def _ready(self, made: NamespaceSandbox, allowed: tuple[rules.Rule, ...]) -> NamespaceSandbox:
         try:
             for listener in made.wait_ready():
-                made.extra_env = request.PROXY_ENV
+                made.extra_env, made.listener = request.PROXY_ENV, os.dup(listener)
                 self._proxy.serve(made.id, listener, allowed)
         except OSError as error:
             made.close()
-            raise _translated(error) from None
+            raise request.translated(error) from None
         except BaseException:
             made.close()
             raise
@@ -257,22 +282,8 @@ class NamespacesBackend:
         return made
 
 
-def _own(sandbox: Sandbox) -> NamespaceSandbox:
-    if not isinstance(sandbox, NamespaceSandbox):
-        raise SandboxError(f"sandbox {sandbox.id} is another backend's: fork it there")
-    return sandbox
-
-
 def _kind(image: Image, limits: Limits) -> tuple[str, tuple[Path, ...], Limits]:
     return image.digest, image.layers, limits
-
-
-def _check(image: Image) -> None:
-    missing = [layer for layer in image.layers if not layer.is_dir()]
-    if missing or not image.layers:
-        raise SandboxError(f"image {image.name} has lost its layer {missing[:1]}: build it again")
-    if len(image.layers) > _MOST_LAYERS:
-        raise SandboxError(f"image {image.name} has more than {_MOST_LAYERS} layers: flatten it")
 
 
 def _stage(spawner: Spawner, name: str, upper: Path | None) -> Path | None:
@@ -286,15 +297,3 @@ def _unstage(spawner: Spawner, name: str, upper: Path | None) -> None:
     if upper is not None:
         leases.release_stage(upper)
         spawner.lease.forget_upper(name)
-
-
-def _translated(error: OSError) -> SandboxError:
-    """What an error on the way to a sandbox means to the caller."""
-    text = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) and "clone" not in text:
-        return DiskFull(f"no space is left for a sandbox ({text}): free some and try again")
-    if error.errno in _UNAVAILABLE:
-        return SandboxUnavailable(
-            f"this machine does not let us make a sandbox ({text}): run `cwm-env doctor` to see what mends it"
-        )
-    return SandboxError(f"a sandbox could not be made: {text}")

@@ -49,6 +49,12 @@ class IdRanges:
             self._used.add(number)
             return _FIRST + number * _RANGE
 
+    def adopt(self, base: int) -> None:
+        """A sandbox that another process made has the range."""
+        if base != NONE:
+            with self._lock:
+                self._used.add((base - _FIRST) // _RANGE)
+
     def give_back(self, base: int) -> None:
         """The range is free again."""
         if base != NONE:

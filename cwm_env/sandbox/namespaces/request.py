@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
+from cwm_env.errors import DiskFull, SandboxError, SandboxUnavailable
 from cwm_env.sandbox.cgroups import Cgroups
 from cwm_env.sandbox.namespaces import wire
 from cwm_env.types import Image, Limits
@@ -18,6 +20,8 @@ PROXY_ENV = {
 }
 """How programs in the sandbox are told of it."""
 
+_UNAVAILABLE = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EUSERS, errno.ENOSPC)
+_MOST_LAYERS = 200
 _PAGE = 4096
 _FEWEST_INODES = 1024
 _SMALLEST_PID_MAX = 301  # the kernel keeps 300 for its own
@@ -72,3 +76,28 @@ def enforced(cgroups: Cgroups) -> dict[str, str]:
         "command_timeout": "clock outside the sandbox",
         "episode_timeout": "clock outside the sandbox",
     }
+
+
+def check(image: Image) -> None:
+    """Refuse an image that cannot be cloned.
+
+    Raises:
+        SandboxError: what is wrong with it.
+    """
+    missing = [layer for layer in image.layers if not layer.is_dir()]
+    if missing or not image.layers:
+        raise SandboxError(f"image {image.name} has lost its layer {missing[:1]}: build it again")
+    if len(image.layers) > _MOST_LAYERS:
+        raise SandboxError(f"image {image.name} has more than {_MOST_LAYERS} layers: flatten it")
+
+
+def translated(error: OSError) -> SandboxError:
+    """What an error on the way to a sandbox means to the caller."""
+    text = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and "clone" not in text:
+        return DiskFull(f"no space is left for a sandbox ({text}): free some and try again")
+    if error.errno in _UNAVAILABLE:
+        return SandboxUnavailable(
+            f"this machine does not let us make a sandbox ({text}): run `cwm-env doctor` to see what mends it"
+        )
+    return SandboxError(f"a sandbox could not be made: {text}")

@@ -12,7 +12,7 @@ from typing import Literal
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Change, FileInfo, Program, Usage
 from cwm_env.sandbox.cgroups import Cgroups
-from cwm_env.sandbox.namespaces import files, upper, wire
+from cwm_env.sandbox.namespaces import files, ids, upper, wire
 from cwm_env.sandbox.namespaces.process import NamespaceProcess, readable
 from cwm_env.types import Image, Limits
 
@@ -41,6 +41,10 @@ class NamespaceSandbox:
         self.limits = limits
         self.extra_env: Mapping[str, str] = {}
         """Variables that every process gets, where its own environment does not set them."""
+        self.base = ids.NONE
+        """First id of its range."""
+        self.listener = -1
+        """The proxy's end in its network, kept for who may take the sandbox over; -1 where there is none."""
         self._control = control
         self._exited = exited
         self._cgroups = cgroups
@@ -71,6 +75,22 @@ class NamespaceSandbox:
         if "error" in message:
             raise SandboxError(f"a sandbox could not be made: {message['error']}")
         return descriptors
+
+    def take_up(self) -> None:
+        """Speak on where another process has stopped: it was killed, perhaps in the middle of a word.
+
+        Raises:
+            SandboxError: the sandbox is dead, or does not answer.
+        """
+        try:
+            wire.resynchronise(self._control)
+        except (OSError, EOFError) as error:
+            raise SandboxError(f"sandbox {self.id} died") from error
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What another process needs to go on with it."""
+        return [self._control.fileno(), self._exited, *([self.listener] if self.listener >= 0 else [])]
 
     def spawn(
         self,
@@ -209,9 +229,9 @@ class NamespaceSandbox:
                 if not self._stopped:
                     self._end()
             finally:
-                os.close(self._exited)
-                if self._changes >= 0:
-                    os.close(self._changes)
+                for descriptor in (self._exited, self._changes, self.listener):
+                    if descriptor >= 0:
+                        os.close(descriptor)
                 self._on_close(self)
 
     def _request(self, argv: Sequence[str], env: Mapping[str, str] | None, cwd: str, user: str) -> bytes:

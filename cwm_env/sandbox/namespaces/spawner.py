@@ -6,17 +6,21 @@ import contextlib
 import errno
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox import leases
 from cwm_env.sandbox.cgroups import Cgroups
+from cwm_env.sandbox.handover import Handover
 from cwm_env.sandbox.namespaces import wire
 from cwm_env.sandbox.namespaces.binary import spawner_program
+from cwm_env.sandbox.namespaces.process import readable
 
 _ANSWER_SECONDS = 30.0
 _END_SECONDS = 15.0
@@ -29,17 +33,26 @@ class SpawnerDied(SandboxError):
 class Spawner:
     """A running spawner. Thread-safe: one request at a time."""
 
-    def __init__(self, cgroups: Cgroups) -> None:
-        """Start it.
+    def __init__(self, cgroups: Cgroups, handover: Handover | None = None) -> None:
+        """Start it, or go on with the one that another process hands over.
 
         Raises:
             SandboxUnavailable: its program is not there.
-            SandboxError: it does not start.
+            SandboxError: it does not start, or is dead.
         """
-        program = spawner_program()
         self.lock = threading.Lock()
         self.owner = os.getpid()
-        self._numbers = itertools.count(1)
+        self.pid = 0
+        self._process: subprocess.Popen[bytes] | None = None  # where it is a child of ours, to be buried by us
+        # Above all that its clients before this one can have counted up to.
+        self._numbers = itertools.count(time.monotonic_ns() // 1000 if handover else 1)
+        if handover:
+            self._adopt(handover)
+        else:
+            self._start(spawner_program(), cgroups)
+        self._socket.settimeout(_ANSWER_SECONDS)
+
+    def _start(self, program: Path, cgroups: Cgroups) -> None:
         with contextlib.ExitStack() as undo:
             try:
                 self.lease = leases.Lease(cgroups.directories)
@@ -48,15 +61,28 @@ class Spawner:
                 undo.callback(self._socket.close)
                 with theirs:
                     self._process = _start(program, theirs.fileno(), self.lease.lock, cgroups.directories)
+                self.pid = self._process.pid
+                self._ended = os.pidfd_open(self.pid)
             except OSError as error:
                 raise SandboxError(f"the spawner of sandboxes does not start: {error}") from error
             undo.pop_all()
-        self._socket.settimeout(_ANSWER_SECONDS)
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
+    def _adopt(self, handover: Handover) -> None:
+        sock, self._ended = handover.descriptors
+        self.pid = handover.about["pid"]
+        self._socket = socket.socket(fileno=sock)
+        self._socket.settimeout(_ANSWER_SECONDS)
+        try:
+            wire.resynchronise(self._socket)
+            self.lease = leases.Lease.adopted(handover.about["lease"])
+        except (OSError, EOFError) as error:
+            self._socket.close()
+            os.close(self._ended)
+            raise SpawnerDied(f"the spawner of sandboxes died: {error}") from error
+
+    def hand_over(self) -> Handover:
+        """What another process needs to go on with it."""
+        return Handover({"lease": self.lease.id, "pid": self.pid}, (self._socket.fileno(), self._ended))
 
     def next_name(self) -> str:
         """A name for a new sandbox, unique on this machine."""
@@ -96,12 +122,16 @@ class Spawner:
         with self.lock:
             if self._socket.fileno() < 0:
                 return
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # another process may hold it, too
             self._socket.close()
-        try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        if not readable(self._ended, _END_SECONDS):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._ended, signal.SIGKILL)
+            readable(self._ended, None)
+        if self._process is not None:
             self._process.wait()
+        os.close(self._ended)
         self.lease.end()
 
 
@@ -132,6 +162,20 @@ class Spawners:
             self._slots[slot] = spawner
             return spawner
 
+    def adopt(self, spawner: Spawner) -> None:
+        """Take in one that another process started."""
+        with self._lock:
+            slot = next((slot for slot, there in enumerate(self._slots) if there is None), None)
+            if slot is None:
+                self._slots.append(spawner)
+                self.count += 1
+            else:
+                self._slots[slot] = spawner
+
+    def alive(self) -> list[Spawner]:
+        """Those that run."""
+        return [spawner for spawner in self._slots if spawner]
+
     def drop(self, spawner: Spawner) -> None:
         """Put nothing in the place of one that died."""
         with self._lock:
@@ -144,15 +188,14 @@ class Spawners:
 
     def pids(self) -> list[int]:
         """Process ids of those that run."""
-        return [spawner.pid for spawner in self._slots if spawner]
+        return [spawner.pid for spawner in self.alive()]
 
     def close(self) -> None:
         """End them all. Idempotent; others can be started afterwards."""
         with self._lock:
             spawners, self._slots = self._slots, [None] * self.count
-        for spawner in spawners:
-            if spawner:
-                spawner.close()
+        for spawner in filter(None, spawners):
+            spawner.close()
 
 
 def _start(program: Path, sock: int, lock: int, cgroups: Sequence[Path]) -> subprocess.Popen[bytes]:

@@ -6,6 +6,7 @@ Spoken between a client and its spawner, and between a client and the pid 1 of e
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -66,6 +67,24 @@ def receive(sock: socket.socket) -> tuple[dict[str, str], list[int]]:
         raise
     pairs = (os.fsdecode(row).partition("=") for row in rows if row)
     return {name: value for name, _, value in pairs}, descriptors
+
+
+def resynchronise(sock: socket.socket) -> None:
+    """After another process has spoken on ``sock`` until it was killed: pass over what it was still to read.
+
+    Raises:
+        OSError, EOFError: the other side is gone, or does not come to an answer of ours in the socket's time.
+    """
+    echo = encode([("echo", secrets.token_hex(16))])
+    sock.sendall(echo)
+    seen = b""
+    while not seen.endswith(echo):
+        data, descriptors, _, _ = socket.recv_fds(sock, 1 << 16, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if not data:
+            raise EOFError("the socket is closed")
+        seen = (seen + data)[-len(echo) :]
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:

@@ -84,6 +84,8 @@ void answer(struct plan *plan, const struct message *request) {
 		what = "";
 	if (!strcmp(what, "spawn"))
 		answer_start(plan, request);
+	else if (field(request, "echo"))
+		send_echo(plan->control, request);
 	else if (!strcmp(what, "signal"))
 		answer_signal(plan, request);
 	else if (!strcmp(what, "kill")) {

@@ -46,6 +46,9 @@ const char *next(const struct message *message, const char *name, const char *af
 bool send_fields(int sock, const char *text, size_t size, const int *descriptors, int count);
 /* Send one field with a number as its value. */
 bool send_number(int sock, const char *name, long long value, const int *descriptors, int count);
+/* Answer a request that only asks for its own `echo` back: a client that has taken over the socket of one that died
+ * so knows where the answers to its own requests begin. */
+bool send_echo(int sock, const struct message *request);
 /* Send the fields `error` (the step and the system's word for `code`) and `errno`. */
 bool send_error(int sock, const char *step, int code);
 

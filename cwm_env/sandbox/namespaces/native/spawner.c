@@ -229,6 +229,8 @@ int main(int count, char **arguments) {
 			end();
 		if (field(&request, "id") && field(&request, "network"))
 			create(&request);
+		else if (field(&request, "echo"))
+			send_echo(client, &request);
 		else
 			send_error(client, "a request without id and network", EINVAL);
 		forget(&request);

@@ -117,6 +117,12 @@ bool send_number(int sock, const char *name, long long value, const int *descrip
 	return send_fields(sock, text, (size_t)size, descriptors, count);
 }
 
+bool send_echo(int sock, const struct message *request) {
+	char text[128];
+	int size = snprintf(text, sizeof text, "echo=%.100s", field(request, "echo")) + 1;
+	return send_fields(sock, text, (size_t)size, NULL, 0);
+}
+
 bool send_error(int sock, const char *step, int code) {
 	char text[1024];
 	int size = snprintf(text, sizeof text - 32, "error=%.800s: %s", step, strerror(code)) + 1;

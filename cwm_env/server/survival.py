@@ -1,0 +1,139 @@
+"""What makes live episodes outlive the server: each is enrolled with the keeper, and has a place in the ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cwm_env.errors import InfrastructureError
+from cwm_env.sandbox.base import Process
+from cwm_env.sandbox.handover import Handover, Portable
+from cwm_env.server.keeping import Keeping, close_all
+from cwm_env.server.ledger import Ledger, Place
+from cwm_env.server.settings import Settings
+
+if TYPE_CHECKING:
+    from cwm_env.server.episode import LiveEpisode
+
+_log = logging.getLogger("cwm_env.server")
+_LEDGER, _MAKER, _EPISODE = "ledger", "maker/", "episode/"
+FORMAT = 1
+"""Of what is kept; what another version of this program has kept is not understood."""
+
+
+class Survival:
+    """One server's."""
+
+    def __init__(self, settings: Settings, failed: Callable[[], None]) -> None:
+        """``failed``: called when nothing keeps the episodes any more."""
+        self._settings, self._failed = settings, failed
+        self._keeping: Keeping | None = None
+        self._ledger: Ledger | None = None
+        self._makers: set[str] = set()
+        self.makers: dict[tuple[str, str], Handover] = {}
+        """What a killed server's sandboxes depend on, by backend and name; to be adopted before them."""
+        self.episodes: dict[str, Handover] = {}
+        """What a killed server has left of its live episodes, by id; to be adopted or closed."""
+
+    def open(self) -> None:
+        """Find what a killed server has left, and have a keeper. Blocks for a moment."""
+        self._keeping = keeping = Keeping(self._settings.state / "keeper", self._settings.keep, self._failed)
+        kept, keeping.kept = keeping.kept, {}
+        old = kept.pop(_LEDGER, None)
+        known = {name for name, one in kept.items() if one.about.get("format") == FORMAT}
+        if not keeping.alive or old is None or known != set(kept):
+            close_all(kept)
+            for name in kept:
+                keeping.drop(name)
+            kept = {}
+        if not keeping.alive:
+            return
+        self._ledger = Ledger(self._settings.episodes + self._settings.resets, old.descriptors[0] if old else -1)
+        keeping.keep(_LEDGER, Handover({"format": FORMAT}, [self._ledger.descriptor]))
+        for name, handover in kept.items():
+            kind, _, rest = name.partition("/")
+            if f"{kind}/" == _MAKER:
+                backend, _, maker = rest.rpartition("/")
+                self.makers[backend, maker] = handover
+                self._makers.add(name)
+            else:
+                self.episodes[rest] = handover
+
+    def enrol(self, episode: LiveEpisode) -> None:
+        """Let an episode that has begun outlive us, where its backend can do that."""
+        place = episode.place
+        if self._ledger is None or self._keeping is None or place is None or not isinstance(place.backend, Portable):
+            return
+        if (noted := self._ledger.place()) is not None:
+            trail = Trail(self._keeping, self._ledger, noted, episode)
+            self._keep_makers(episode.request.backend, place.backend)
+            process = place.session.mark(trail)
+            if process is not None:
+                trail.started(process)
+            episode.trail = trail
+
+    def resumed(self, episode: LiveEpisode, number: int) -> Trail:
+        """The trail of an episode that a killed server has left."""
+        assert self._ledger is not None and self._keeping is not None
+        noted = self._ledger.place(number)
+        assert noted is not None
+        return Trail(self._keeping, self._ledger, noted, episode)
+
+    def drop(self, episode_id: str) -> None:
+        """Keep nothing of this episode any more."""
+        if self._keeping is not None:
+            self._keeping.drop(_EPISODE + episode_id)
+
+    def close(self) -> None:
+        """Nothing has to outlive us."""
+        if self._keeping is not None:
+            self._keeping.end()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _keep_makers(self, name: str, backend: Portable) -> None:
+        assert self._keeping is not None
+        prefix = f"{_MAKER}{name}/"
+        there = {f"{prefix}{maker}": handover for maker, handover in backend.makers().items()}
+        for gone in {maker for maker in self._makers if maker.startswith(prefix)} - set(there):
+            self._keeping.drop(gone)
+            self._makers.discard(gone)
+        for new in set(there) - self._makers:
+            self._keeping.keep(new, Handover({**there[new].about, "format": FORMAT}, there[new].descriptors))
+            self._makers.add(new)
+
+
+class Trail:
+    """How far one episode has got. It is its session's ``Marks``."""
+
+    def __init__(self, keeping: Keeping, ledger: Ledger, noted: Place, episode: LiveEpisode) -> None:
+        self._keeping, self._ledger, self.noted, self._episode = keeping, ledger, noted, episode
+        self.gives, self.reads_status, self.reads_output = noted.gives, noted.reads_status, noted.reads_output
+        self.renewed, self.step = noted.renewed, noted.step
+
+    def started(self, process: Process) -> None:
+        """As ``Marks.started``: keep the descriptors of this bash, and of its sandbox."""
+        episode, place = self._episode, self._episode.place
+        if place is None:
+            return
+        assert isinstance(place.backend, Portable)
+        try:
+            handover = place.backend.hand_over(place.sandbox, process)
+        except InfrastructureError:
+            return
+        about = {
+            **handover.about,
+            "format": FORMAT,
+            "place": self.noted.number,
+            "request": episode.request.model_dump(mode="json"),
+            "began": episode.began,
+        }
+        self._keeping.keep(_EPISODE + episode.id, Handover(about, handover.descriptors))
+
+    def end(self) -> None:
+        """The episode is over. Idempotent."""
+        self._keeping.drop(_EPISODE + self._episode.id)
+        if self._episode.trail is self:
+            self._episode.trail = None
+            self._ledger.give_back(self.noted)
