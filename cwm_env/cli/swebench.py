@@ -6,6 +6,7 @@ import click
 
 from cwm_env.cli.swebench_build import build
 from cwm_env.cli.swebench_evaluate import evaluate
+from cwm_env.cli.swebench_run import run
 
 
 @click.group()
@@ -22,3 +23,4 @@ def swebench() -> None:
 
 swebench.add_command(build)
 swebench.add_command(evaluate)
+swebench.add_command(run)

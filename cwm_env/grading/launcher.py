@@ -58,17 +58,23 @@ class PytestReporter:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._root = ""
+
+    def pytest_configure(self, config: Any) -> None:
+        """Called by pytest before anything else: ids are relative to its root, ours to that of the file system."""
+        root = str(getattr(config, "rootpath", None) or config.rootdir).strip("/")
+        self._root = root + "/" if root else ""
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called by pytest for setup, call and teardown of each test."""
         status = _status(report)
         if status:
-            self._channel.write(id=report.nodeid, status=status)
+            self._channel.write(id=self._root + report.nodeid, status=status)
 
     def pytest_collectreport(self, report: Any) -> None:
         """Called by pytest for each file and class that it collected."""
         if report.failed:
-            self._channel.write(id=report.nodeid, status="ERROR")
+            self._channel.write(id=self._root + report.nodeid, status="ERROR")
 
 
 def _status(report: Any) -> Optional[str]:

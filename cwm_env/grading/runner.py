@@ -101,8 +101,7 @@ def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidd
     nonce = secrets.token_hex(16)
     command = [f"{HOME}/launcher.py", tests.runner, image.workdir, image.env.get("PYTHONPATH", "")]
     if tests.runner == "pytest":
-        command += [*_settings(tests), "--rootdir=/", "--tb=native", "-p", "no:cacheprovider"]
-        command += [*tests.args, *tests.paths]
+        command += [*_settings(tests), "--tb=native", "-p", "no:cacheprovider", *tests.args, *tests.paths]
     else:
         command += tests.args or tests.paths
     done = run(
@@ -125,7 +124,7 @@ def _settings(tests: HiddenTests) -> list[str]:
     if tests.own_settings:
         return []
     own = (tests.directory / "pytest.ini").is_file()
-    return ["-c", "/tests/pytest.ini" if own else f"{HOME}/empty.ini", "--import-mode=importlib"]
+    return ["-c", "/tests/pytest.ini" if own else f"{HOME}/empty.ini", "--rootdir=/", "--import-mode=importlib"]
 
 
 def _plugins(env: dict[str, str], tests: HiddenTests) -> dict[str, str]:

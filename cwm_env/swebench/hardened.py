@@ -9,6 +9,7 @@ from cwm_env.grading import Grader
 from cwm_env.sandbox.base import Backend
 from cwm_env.swebench.harness import LIMITS, apply_patch
 from cwm_env.tasks.swebench import Record, reported_ids, task_of
+from cwm_env.tasks.swebench.excuses import excused, remember
 from cwm_env.types import Grade, Image, TestStatus
 
 
@@ -26,7 +27,7 @@ class Hardened:
         self._task = replace(task, limits=LIMITS, tests=replace(task.tests, timeout=timeout))
         self._backend, self._image, self._record = backend, image, record
         self._ids = reported_ids(record)
-        self._gold_known = False
+        self._gold_known = excused(record) is not None
 
     def grade(self, patch: str) -> tuple[Grade, frozenset[str]]:
         """The grade of a model's patch, applied as the official harness does, and what passed, by the record's names.
@@ -44,8 +45,8 @@ class Hardened:
             self._learn(grade if patch == self._record.patch else self._graded(self._record.patch))
             if all(each in self._task.tests.excused for each in left):
                 grade = self._graded(patch)
-        excused = self._task.tests.excused
-        good = {id_ for id_, status in grade.tests.items() if status == "PASSED" or (id_, status) in excused}
+        excuses = self._task.tests.excused
+        good = {id_ for id_, status in grade.tests.items() if status == "PASSED" or (id_, status) in excuses}
         return grade, frozenset(name for name, id_ in self._ids.items() if id_ in good)
 
     def _graded(self, patch: str) -> Grade:
@@ -68,6 +69,7 @@ class Hardened:
 
     def _learn(self, gold: Grade) -> None:
         """Excuse what the gold fix leaves so."""
-        excused = tuple((id_, status) for id_, status in gold.tests.items() if self._mild(id_, status))
-        self._task = replace(self._task, tests=replace(self._task.tests, excused=excused))
+        found = tuple((id_, status) for id_, status in gold.tests.items() if self._mild(id_, status))
+        self._task = replace(self._task, tests=replace(self._task.tests, excused=found))
         self._gold_known = True
+        remember(self._record, found)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from cwm_env.tasks.swebench.excuses import excused
 from cwm_env.tasks.swebench.ids import dotted, from_root
 from cwm_env.tasks.swebench.records import Record
 from cwm_env.types import HiddenTests, Runner, Task
@@ -28,6 +29,9 @@ def runner_of(record: Record) -> Runner:
 def task_of(record: Record, image: str, tests: Path) -> Task:
     """The task that a record is.
 
+    A test that the gold fix leaves skipped, or failing as expected, counts only once an evaluation has seen that
+    (``excuses``): ``cwm-env swebench evaluate --predictions gold`` looks.
+
     Args:
         image: as ``ImageStore.get`` takes it; ``docker://`` and ``record.image`` where a registry can be reached.
         tests: an empty directory on the host: all hidden tests are in the patch.
@@ -48,6 +52,7 @@ def task_of(record: Record, image: str, tests: Path) -> Task:
         protected=tuple(_test_directories(modules)),
         patch=record.test_patch,
         args=args,
+        excused=excused(record) or (),
         own_settings=True,
         loose_names=True,
         timeout=_SECONDS,
