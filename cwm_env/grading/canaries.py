@@ -20,8 +20,6 @@ _random = secrets.SystemRandom()
 _WORDS = "value index order empty nested result input state pair first keys copy large simple default length mixed none"
 _EXCEPTIONS = ("ValueError", "KeyError", "TypeError", "IndexError", "RuntimeError", "AttributeError")
 _COPIES = 2
-_WITHIN = (b"pytester", b"testdir")
-"""Fixtures that run pytest within pytest."""
 
 # In each, two values differ, nothing is raised where something should be, or something is raised.
 _FUNCTIONS = (
@@ -62,8 +60,6 @@ def plant(source: bytes, *, runner: Runner, taken: set[str], copied: Collection[
     shapes = list(_METHODS if runner == "unittest" or module.only_methods else (*_FUNCTIONS, _random.choice(_METHODS)))
     _random.shuffle(shapes)
     places = module.boundaries or (source.count(b"\n") + 1,)
-    if any(name in source for name in _WITHIN):
-        places = places[-1:]  # a test that failed before them changes what they see
     names, texts = [], []
     for shape in shapes if several else shapes[:2]:
         name = _fresh("test_", taken, words, "_")

@@ -1,0 +1,96 @@
+"""What an evaluation of a SWE-bench instance takes, and what of it is ours: seconds, on the embedded sandbox.
+
+    python -m benchmarks.swebench [INSTANCE...] [--parallel N]
+
+The instances' records are kept and their images built (``cwm-env swebench build``); each is evaluated with its gold
+patch. *tests* are the evaluation script and our own run of the tests, from start to end; all else is overhead: clones,
+patches, reports. The peer is the same script in one clone without any harness. How long images take to build is told by
+``cwm-env swebench build``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from cwm_env.images import ImageStore
+from cwm_env.sandbox.base import Backend
+from cwm_env.sandbox.registry import backend as backend_named
+from cwm_env.swebench import Evaluation, Evaluator, Official, harness, load_predictions
+from cwm_env.swebench.many import evaluate_all
+from cwm_env.tasks.swebench import Record, kept, kept_ids
+from cwm_env.types import Image
+
+TARGET = 1.0
+"""Seconds of overhead an instance, in both verdicts together."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("instances", nargs="*", help="ids of kept records; default: all that have an image")
+    parser.add_argument("--parallel", type=int, default=2)
+    arguments = parser.parse_args()
+    store, backend = ImageStore(), backend_named("namespaces")
+    found = {name: store.find(f"swebench:{name}") for name in arguments.instances or kept_ids()}
+    images = {name: image for name, image in found.items() if image is not None}
+    records = [kept(name) for name in images]
+    clones = {name: _clone(backend, image) for name, image in images.items()}
+    with Official() as official, tempfile.TemporaryDirectory() as place:
+        evaluator = Evaluator(
+            Path(place),
+            "benchmark",
+            backend=backend,
+            images=lambda record: images[record.instance_id],
+            official=official,
+        )
+        scripts = {each.instance_id: official.script(official.row(each)) for each in records}
+        started = time.perf_counter()
+        results = evaluate_all(evaluator, records, load_predictions("gold", records), parallel=arguments.parallel)
+        whole = time.perf_counter() - started
+    peers = {each.instance_id: _plain(backend, images[each.instance_id], each, scripts) for each in records}
+    backend.close()
+    for name, error in results.failed.items():
+        print(f"{name}: {error}")
+    _print(results.found, clones, peers)
+    hour = len(results.found) / whole * 3600
+    print(f"\n{hour:.0f} instances an hour at --parallel {arguments.parallel}, on {os.cpu_count()} cores")
+
+
+def _clone(backend: Backend, image: Image) -> float:
+    started = time.perf_counter()
+    backend.create(image, harness.LIMITS).close()
+    return time.perf_counter() - started
+
+
+def _plain(backend: Backend, image: Image, record: Record, scripts: dict[str, str]) -> float:
+    """Seconds of the patch and the script in one clone."""
+    started = time.perf_counter()
+    clone = backend.create(image, harness.LIMITS)
+    try:
+        harness.evaluate(clone, image, record.patch, scripts[record.instance_id], harness.SECONDS)
+    finally:
+        clone.close()
+    return time.perf_counter() - started
+
+
+def _print(found: dict[str, Evaluation], clones: dict[str, float], peers: dict[str, float]) -> None:
+    columns = ("clone", "official", "hardened", "overhead", "script alone")
+    print(f"{'instance':<40}" + "".join(f"{name:>14}" for name in columns))
+    overheads = []
+    for name, each in found.items():
+        seconds = each.seconds
+        whole = seconds["official"] + seconds["hardened"]
+        overheads.append(whole - seconds["official_tests"] - seconds["hardened_tests"])
+        values = (clones[name], seconds["official"], seconds["hardened"], overheads[-1], peers[name])
+        print(f"{name:<40}" + "".join(f"{value:>14.2f}" for value in values))
+    if overheads:
+        print(f"\noverhead: median {statistics.median(overheads):.2f} s, highest {max(overheads):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
