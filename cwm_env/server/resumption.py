@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cwm_env.errors import CwmEnvError, EpisodeLost, InfrastructureError
 from cwm_env.sandbox.base import Process
 from cwm_env.sandbox.handover import Handover
-from cwm_env.server.episode import Result
+from cwm_env.server.episode import LiveEpisode, Result
 from cwm_env.server.journal import Past
 from cwm_env.server.ledger import Note
 from cwm_env.server.problems import Problem
@@ -80,10 +80,7 @@ async def _resume(host: Host, past: Past, handover: Handover) -> None:
         cwd, status = (last.cwd, last.exit_code) if last else (place.image.workdir, 0)
         left = Left(cwd, status, note.given if step is not None else None)
         place.session.mark(trail)
-        if step is None:
-            await place.session.resume(process, left, 0.0)
-        else:
-            action = _action(step, note, past)
+        action = "" if step is None else _action(step, note, past)
         episode.restore(past, place, about["began"])
     except BaseException:
         if place is not None:
@@ -93,8 +90,20 @@ async def _resume(host: Host, past: Past, handover: Handover) -> None:
     if note.renewed:
         episode.expires = note.renewed + episode.lease
     host.took_up(episode)
+    resumed = _resumed(place.session, process, left)
     if step is not None:
-        episode.go_on(step, action, _resumed(place.session, process, left))
+        episode.go_on(step, action, resumed)
+    else:  # a step that comes meanwhile waits for its turn in the session
+        settling = asyncio.ensure_future(_settle(episode, resumed))
+        host.survival.settling.add(settling)
+        settling.add_done_callback(host.survival.settling.discard)
+
+
+async def _settle(episode: LiveEpisode, resumed: Result) -> None:
+    try:
+        await resumed(0.0)
+    except InfrastructureError as error:
+        await episode.end(error.kind, str(error))
 
 
 def _resumed(session: AsyncBashSession, process: Process, left: Left) -> Result:

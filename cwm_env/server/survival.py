@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ class Survival:
         """What a killed server's sandboxes depend on, by backend and name; to be adopted before them."""
         self.episodes: dict[str, Handover] = {}
         """What a killed server has left of its live episodes, by id; to be adopted or closed."""
+
+        self.settling: set[asyncio.Task[None]] = set()
+        """Shells of taken-up episodes that are being asked where they are."""
 
     def open(self) -> None:
         """Find what a killed server has left, and have a keeper. Blocks for a moment."""

@@ -81,9 +81,8 @@ class ResumableCore(SessionCore):
             _check(given, process)
             result = yield from self._finish(shell, protocol, given, timeout)
         protocol.given = b""
-        if self._shell is shell and not shell.lost:
-            yield from self._keep_state(shell, self._late)
-            yield from self.measure()
+        if not shell.lost:
+            yield from self.measure()  # the shell's state is taken before the next command, for none is known
         return result
 
     def _finish(
