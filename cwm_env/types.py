@@ -13,8 +13,11 @@ from typing import Any, Literal
 Outcome = Literal["resolved", "unresolved", "tampered", "error"]
 """What grading concluded. ``error`` is the infrastructure's failure and carries no reward."""
 
-Runner = Literal["pytest", "unittest", "junit", "tap", "exit", "script"]
+Runner = Literal["pytest", "unittest", "functions", "junit", "tap", "exit", "script"]
 """What runs hidden tests, and how it says what came out (``docs/grading.md``)."""
+
+OUT_OF_BAND: tuple[Runner, ...] = ("pytest", "unittest", "functions")
+"""Those that our own launcher runs, which reports each test on a channel of its own."""
 
 TestStatus = Literal["PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS", "MISSING"]
 """SWE-bench's words for the status of one test, and ``MISSING`` for one that left no result."""
@@ -124,8 +127,9 @@ class HiddenTests:
     directory: Path
     """On the host. Its content appears in ``/tests`` of the grading sandbox, never of the agent's."""
     runner: Runner
-    """``pytest`` and ``unittest`` (Django's too) report each test out of band; ``junit``, ``tap`` and ``exit`` are the
-    formats of ``run.sh`` for other languages; ``script`` is Harbor's ``test.sh`` with its reward file."""
+    """``pytest``, ``unittest`` (Django's too) and ``functions`` (modules of them, as sympy's runner takes) report each
+    test out of band; ``junit``, ``tap`` and ``exit`` are the formats of ``run.sh`` for other languages; ``script`` is
+    Harbor's ``test.sh`` with its reward file."""
     paths: tuple[str, ...] = ()
     """What pytest or unittest collects, absolute paths in the sandbox (``/tests`` and the upstream suite)."""
     fail_to_pass: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def plant(source: bytes, *, runner: Runner, taken: set[str], copied: Collection[
     """Put canaries into a test module.
 
     Args:
-        runner: ``pytest`` or ``unittest``.
+        runner: ``pytest``, ``unittest`` or ``functions``.
         taken: names of tests that no canary may have; those of the new ones are added.
         copied: names of the module's tests that a canary may be made of.
         several: one canary of each shape; else two, of any shapes.
@@ -57,7 +57,9 @@ def plant(source: bytes, *, runner: Runner, taken: set[str], copied: Collection[
     taken.update(name.decode() for name in re.findall(rb"\bdef (\w+)", source))
     module = outline(source)
     words = [*_WORDS.split(), *module.words]
-    shapes = list(_METHODS if runner == "unittest" or module.only_methods else (*_FUNCTIONS, _random.choice(_METHODS)))
+    shapes = list(_METHODS if runner == "unittest" or module.only_methods else _FUNCTIONS)
+    if shapes[0] in _FUNCTIONS and runner == "pytest":
+        shapes.append(_random.choice(_METHODS))
     _random.shuffle(shapes)
     places = module.boundaries or (source.count(b"\n") + 1,)
     names, texts = [], []

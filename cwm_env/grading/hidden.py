@@ -16,7 +16,7 @@ from cwm_env.grading import archive, canaries, patch
 from cwm_env.grading.pristine import Pristine, contents
 from cwm_env.grading.protect import Rules, text
 from cwm_env.sandbox.base import Backend, Change, Sandbox
-from cwm_env.types import HiddenTests, Image, Limits
+from cwm_env.types import OUT_OF_BAND, HiddenTests, Image, Limits
 
 HOME = "/run/cwm-env"
 """Where the launcher lies in a clone."""
@@ -131,7 +131,7 @@ def _brought(directory: Path) -> list[Change]:
 def _modules(tests: HiddenTests, entries: Mapping[bytes, Change]) -> dict[str, frozenset[str]]:
     """Absolute paths of the modules that get canaries, with the names of the tests in them that the fix makes pass."""
     expected = (*tests.fail_to_pass, *tests.pass_to_pass)
-    if not expected or tests.runner not in ("pytest", "unittest"):
+    if not expected or tests.runner not in OUT_OF_BAND:
         return {}
     if tests.runner == "unittest":
         # Ids are dotted there, and say nothing of files: every module that is brought and holds a test case.

@@ -1,6 +1,6 @@
-"""Runs pytest or unittest inside the grading sandbox and reports each test over a descriptor of its own.
+"""Runs pytest, unittest or plain functions in the grading sandbox, and reports each test over a descriptor of its own.
 
-    python launcher.py pytest|unittest WORKDIR PYTHONPATH ARGUMENT...
+    python launcher.py pytest|unittest|functions WORKDIR PYTHONPATH ARGUMENT...
 
 Standard library and the runner only, and any Python since 3.6: it runs with the image's interpreter. Its first line of
 standard input is a nonce. Every record it writes to descriptor 9 is one line of JSON that carries the nonce; the
@@ -14,6 +14,7 @@ import json
 import os
 import runpy
 import sys
+import traceback
 from typing import Any, List, Optional
 
 _CHANNEL = 9
@@ -21,6 +22,7 @@ _CHANNEL = 9
 _LATER = {
     "pytest": ["pytest", "_pytest.pastebin", "_pytest.junitxml", "_pytest.doctest", "_pytest.pytester_assertions"],
     "unittest": ["unittest", "unittest.mock", "unittest.async_case"],
+    "functions": ["random", "types"],
 }
 _STANDARD = [
     "argparse",
@@ -150,6 +152,48 @@ def run_unittest(channel: Channel, arguments: List[str]) -> int:
     return 0 if unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful() else 1
 
 
+def run_functions(channel: Channel, arguments: List[str]) -> int:
+    """Run the functions ``test_…`` of modules, as sympy's runner does; returns the exit code.
+
+    ``NAME=VALUE`` among the arguments sets a variable of the environment.
+    A module is run in a fresh name space; what raises says by its exception how the test ended.
+    """
+    words = {"AssertionError": "FAILED", "Failed": "FAILED", "XFail": "XFAIL", "XPass": "XPASS", "Skipped": "SKIPPED"}
+    settings = [each for each in arguments if "=" in each and not os.path.isabs(each)]
+    os.environ.update(dict(each.split("=", 1) for each in settings))
+    good = True
+    paths = []  # type: List[str]
+    for each in arguments:
+        inside = sorted(os.listdir(each)) if os.path.isdir(each) else []
+        paths += [os.path.join(each, name) for name in inside if name.startswith("test_") and name.endswith(".py")]
+        paths += [each] if each not in settings and not os.path.isdir(each) else []
+    for path in paths:
+        names: Any = {"__file__": path, "__name__": os.path.splitext(os.path.basename(path))[0]}
+        place = path.strip("/")
+        try:
+            with open(path, "rb") as file:
+                exec(compile(file.read(), path, "exec"), names)  # noqa: S102
+        except Exception:
+            traceback.print_exc()
+            channel.write(id=place, status="ERROR")
+            good = False
+        for name, test in list(names.items()):
+            code = getattr(test, "__code__", None) if name.startswith("test_") else None
+            if code is None or getattr(test, "_slow", False):
+                continue
+            status = "PASSED"
+            try:
+                test()
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # pytest's own are no Exception
+                traceback.print_exc()
+                status = words.get(type(error).__name__, "ERROR")
+            good = good and status not in ("FAILED", "ERROR")
+            channel.write(id=place + "::" + name, status=status)
+    return 0 if good else 1
+
+
 def _run_script(arguments: List[str]) -> int:
     sys.argv = arguments
     sys.path.insert(0, os.path.dirname(os.path.abspath(arguments[0])))
@@ -182,7 +226,7 @@ def main() -> None:
     if path:
         os.environ["PYTHONPATH"] = path
         sys.path[:0] = path.split(":")
-    code = {"pytest": run_pytest, "unittest": run_unittest}[runner](channel, sys.argv[4:])
+    code = {"pytest": run_pytest, "unittest": run_unittest, "functions": run_functions}[runner](channel, sys.argv[4:])
     channel.write(end=code)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -11,7 +11,7 @@ from cwm_env.grading import canaries, reports
 from cwm_env.grading.hidden import HOME, Hidden
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.run import Completed, run
-from cwm_env.types import HiddenTests, Image
+from cwm_env.types import OUT_OF_BAND, HiddenTests, Image
 
 NOBODY = "65534:65534"
 """Who hidden tests run as: no file of the image belongs to it."""
@@ -57,7 +57,7 @@ def run_tests(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidden) 
         SandboxError: the clone died.
     """
     try:
-        if tests.runner in ("pytest", "unittest"):
+        if tests.runner in OUT_OF_BAND:
             return _run_launcher(clone, image, tests, hidden)
         return _run_script(clone, image, tests) if tests.runner == "script" else _run_harness(clone, image, tests)
     except TimeoutError:
@@ -102,6 +102,8 @@ def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidd
     command = [f"{HOME}/launcher.py", tests.runner, image.workdir, image.env.get("PYTHONPATH", "")]
     if tests.runner == "pytest":
         command += [*_settings(tests), "--tb=native", "-p", "no:cacheprovider", *tests.args, *tests.paths]
+    elif tests.runner == "functions":
+        command += [*tests.args, *tests.paths]
     else:
         command += tests.args or tests.paths
     done = run(

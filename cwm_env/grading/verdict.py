@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cwm_env.grading import canaries, names
 from cwm_env.grading.runner import Ran
-from cwm_env.types import Grade, HiddenTests, TestStatus
+from cwm_env.types import OUT_OF_BAND, Grade, HiddenTests, TestStatus
 
 _FAILED_AS_MEANT = ("FAILED", "ERROR")
 _TESTS_RAN = (0, 1)
@@ -29,7 +29,7 @@ def verdict(tests: HiddenTests, ran: Ran) -> Grade:
         return replace(nothing, reason=f"the hidden tests did not finish within {tests.timeout:g} seconds")
     if ran.overflowed:
         return replace(nothing, reason="the results of the test run are too long to be read")
-    if tests.runner in ("pytest", "unittest"):
+    if tests.runner in OUT_OF_BAND:
         if forged := _forged(ran):
             return replace(grade, outcome="tampered", reason=forged)
         if ran.report.ended is None:

@@ -15,7 +15,7 @@ from typing import Any
 from cwm_env.errors import TaskError
 from cwm_env.tasks import schema
 from cwm_env.tasks.expected import read_expected
-from cwm_env.types import HiddenTests, Limits, Task
+from cwm_env.types import OUT_OF_BAND, HiddenTests, Limits, Task
 
 _MIB = 1 << 20
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -95,7 +95,7 @@ def _tests(directory: Path, file: schema.TaskFile) -> HiddenTests:
     if not is_directory(tests):
         raise TaskError(f"{tests}: no such directory; it holds the hidden tests")
     runner = own.runner or ("script" if (tests / "test.sh").is_file() else "pytest")
-    if runner not in ("pytest", "unittest"):
+    if runner not in OUT_OF_BAND:
         script = tests / ("test.sh" if runner == "script" else "run.sh")
         if not script.is_file():
             raise TaskError(f"{script}: no such file; the runner {runner!r} needs it")
@@ -112,7 +112,7 @@ def _tests(directory: Path, file: schema.TaskFile) -> HiddenTests:
             if pattern.startswith("/"):
                 raise TaskError(f"{where}: [metadata.cwm_env] {key}: {pattern!r} must be relative to the repository")
     expected = read_expected(tests / "expected.json") if runner != "script" else ((), ())
-    default = ("/tests",) if runner in ("pytest", "unittest") else ()
+    default = ("/tests",) if runner in OUT_OF_BAND else ()
     patch = tests / "test.patch"
     return HiddenTests(
         directory=tests.resolve(),

@@ -80,6 +80,8 @@ def made(directory: Path, kind: str) -> Task:
     if kind == "unittest":
         ids = ["test_it.Doubles.test_two", "test_it.Doubles.test_parts"]
         return write_task(directory, {"test_it.py": UNITTEST}, ids, runner="unittest")
+    if kind == "functions":
+        return write_task(directory, {"test_it.py": HIDDEN}, ["tests/test_it.py::test_double"], runner="functions")
     if kind == "django":
         patch = f"--- /dev/null\n+++ b/pkg/tests.py\n@@ -0,0 +1,{DJANGO.count(chr(10))} @@\n"
         patch += "".join(f"+{line}\n" for line in DJANGO.splitlines())
@@ -94,15 +96,15 @@ def made(directory: Path, kind: str) -> Task:
     return write_task(directory, {"run.sh": script}, [name], runner=kind)
 
 
-@pytest.mark.parametrize("kind", ["pytest", "unittest", "django", "junit", "tap", "exit", "script"])
+@pytest.mark.parametrize("kind", ["pytest", "unittest", "functions", "django", "junit", "tap", "exit", "script"])
 def test_a_fix_is_told_from_no_fix(kind: str, tmp_path: Path, backend: NamespacesBackend) -> None:
     untouched, fixed = both(backend, made(tmp_path, kind))
     assert untouched.outcome == "unresolved" and untouched.reward == 0.0 and untouched.trusted, untouched
     assert fixed.outcome == "resolved" and fixed.reward == 1.0, (fixed.reason, fixed.output)
-    assert fixed.trusted == (kind in ("pytest", "unittest", "django"))
+    assert fixed.trusted == (kind in ("pytest", "unittest", "functions", "django"))
 
 
-@pytest.mark.parametrize("kind", ["pytest", "unittest", "django", "junit", "tap"])
+@pytest.mark.parametrize("kind", ["pytest", "unittest", "functions", "django", "junit", "tap"])
 def test_expected_tests_are_recorded(kind: str, tmp_path: Path, backend: NamespacesBackend) -> None:
     task = made(tmp_path, kind)
     found = record_expected(backend, ImageStore().get(task.image), task)

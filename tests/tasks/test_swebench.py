@@ -127,7 +127,7 @@ def test_a_record_whose_id_is_no_plain_name_is_not_kept(name: str) -> None:
 
 def test_the_records_names_become_the_ids_that_our_runners_report() -> None:
     django, sympy, cut = map(named, ("django__django-16631", "sympy__sympy-23824", "pytest-dev__pytest-7324"))
-    assert (runner_of(django), runner_of(sympy)) == ("unittest", "pytest")
+    assert (runner_of(django), runner_of(sympy)) == ("unittest", "functions")
     case = "auth_tests.test_basic.TestGetUser.test_get_user"
     older = parse({**django.raw, "FAIL_TO_PASS": ["test_get_user (auth_tests.test_basic.TestGetUser)", "Says so."]})
     assert [reported_ids(older)[name] for name in older.fail_to_pass] == [case, "Says so."]

@@ -15,15 +15,17 @@ WORKDIR = "/testbed"
 _SECONDS = 1800.0
 _TOUCHED = re.compile(r"^diff --git a/.+ b/(.+)$", re.MULTILINE)
 _DJANGO = ("--verbosity", "2", "--settings=test_sqlite", "--parallel", "1")
-_SYMPY = ("-m", "not slow")  # which its own runner leaves out too
+_SYMPY = ("SYMPY_USE_CACHE=no",)  # what its own runner's -C does
+_SYMPYS_OWN = ("sympy/testing/*", "sympy/utilities/pytest.py", "sympy/utilities/runtests.py", "bin/*")
 _TEST_DIRECTORIES = ("test", "tests", "testing", "e2e")
 _ARTEFACT = re.compile(r"\[\s*\d+%?\]")
 _END = "EOF_gold_patch_114329324912"
 
 
 def runner_of(record: Record) -> Runner:
-    """What runs its tests here: unittest for Django, pytest for every other repository, sympy among them."""
-    return "unittest" if record.repo == "django/django" else "pytest"
+    """What runs its tests here: unittest for Django, its functions for sympy, pytest for every other repository."""
+    special: dict[str, Runner] = {"django/django": "unittest", "sympy/sympy": "functions"}
+    return special.get(record.repo, "pytest")
 
 
 def task_of(record: Record, image: str, tests: Path) -> Task:
@@ -41,7 +43,7 @@ def task_of(record: Record, image: str, tests: Path) -> Task:
     if runner == "unittest":
         args = (f"{WORKDIR}/tests/runtests.py", *_DJANGO, *map(_label, modules))
     else:
-        args = _SYMPY if record.repo == "sympy/sympy" else ()
+        args = _SYMPY if runner == "functions" else ()
     ids = reported_ids(record)
     hidden = HiddenTests(
         directory=tests,
@@ -49,7 +51,7 @@ def task_of(record: Record, image: str, tests: Path) -> Task:
         paths=() if runner == "unittest" else tuple(f"{WORKDIR}/{module}" for module in modules),
         fail_to_pass=tuple(ids[name] for name in record.fail_to_pass if name in ids),
         pass_to_pass=tuple(ids[name] for name in record.pass_to_pass if name in ids),
-        protected=tuple(_test_directories(modules)),
+        protected=(*_test_directories(modules), *(_SYMPYS_OWN if runner == "functions" else ())),
         patch=record.test_patch,
         args=args,
         excused=excused(record) or (),
@@ -77,7 +79,7 @@ def reported_ids(record: Record) -> Mapping[str, str]:
     if runner_of(record) == "unittest":
         return {name: dotted(name) for name in names}
     modules = _modules(record)
-    bare = f"{modules[0]}::" if record.repo == "sympy/sympy" and len(modules) == 1 else ""
+    bare = f"{modules[0]}::" if runner_of(record) == "functions" and len(modules) == 1 else ""
     whole = {name: name if "::" in name else f"{bare}{name}" for name in names if not _ARTEFACT.fullmatch(name)}
     return {name: from_root(found, WORKDIR) if "::" in found else found for name, found in whole.items()}
 
