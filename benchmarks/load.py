@@ -1,10 +1,11 @@
 """How many episodes and steps a server carries: real bash over loopback, client and server on one machine.
 
-    python -m benchmarks.load [--episodes 2000] [--seconds 10] [--openenv]
+    python -m benchmarks.load [--episodes 2000] [--seconds 5] [--rounds 3] [--openenv]
 
 Prints, for single HTTP requests, batches and the WebSocket: steps a second, p50 and p99 of a step, errors; and the
 resets, and the server's memory with all episodes alive. With ``--openenv``, OpenEnv's own server with an echo
-environment is driven beside it, over its socket, by as many sessions as it takes.
+environment is driven beside it, over its socket, and ours over the same wire. Everything is measured once a round, in
+turns; the table has of each way the round whose rate is the median.
 """
 
 from __future__ import annotations
@@ -16,79 +17,24 @@ import json
 import os
 import random
 import resource
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import uvloop
 
 from benchmarks import openenv_venv
+from benchmarks.load_tools import Result, await_answer, cpu, median, memory, server, used_memory
 from cwm_env.client.aio import AsyncClient, AsyncEpisode
 from cwm_env.errors import CwmEnvError
 
 TASK = "boltons-barrellist-slices"
 ACTION = 'echo "in $PWD"; cd /tmp'  # builtins: what is measured is ours and bash's, not some program's start
-_BATCH = 1000
-
-
-@dataclass
-class Result:
-    """What one way of stepping came to."""
-
-    name: str
-    steps: int = 0
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    errors: int = 0
-    cpu: tuple[float, float] = (0.0, 0.0)
-    """CPU seconds of the server's process and of this one."""
-
-    def row(self) -> str:
-        """A line of the table."""
-        ordered = sorted(self.latencies) or [0.0]
-        p50, p99 = (ordered[int(len(ordered) * part)] * 1000 for part in (0.5, 0.99))
-        rate = self.steps / self.seconds if self.seconds else 0.0
-        theirs, ours = (spent / max(self.steps, 1) * 1e6 for spent in self.cpu)
-        return (
-            f"{self.name:<32} {rate:>7.0f}/s {p50:>7.1f} ms {p99:>7.1f} ms {self.errors:>6} "
-            f"{theirs:>6.0f} us {ours:>6.0f} us"
-        )
-
-
-@contextlib.contextmanager
-def server(*options: str) -> Iterator[tuple[str, int]]:
-    """A server of its own: URL and process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as state:
-        command = [sys.executable, "-m", "cwm_env", "serve", "--port", str(port), "--state", state, *options]
-        with (Path(state) / "log").open("wb") as log:
-            process = subprocess.Popen(command, stderr=log, stdout=log)
-        try:
-            await_answer(f"http://127.0.0.1:{port}/healthz", process)
-            yield f"http://127.0.0.1:{port}", process.pid
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(120)
-
-
-def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers."""
-    while process.poll() is None:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(url).close()
-            return
-        time.sleep(0.05)
-    raise SystemExit("the server does not start")
+_BATCH = 100  # so that one batch is sent while others run
 
 
 async def begin(client: AsyncClient, count: int) -> tuple[list[AsyncEpisode], Result]:
@@ -155,41 +101,49 @@ async def batches(client: AsyncClient, episodes: list[AsyncEpisode], seconds: fl
     return result
 
 
-async def measure(url: str, pid: int, count: int, seconds: float) -> None:
+async def measure(url: str, pid: int, count: int, seconds: float, rounds: int) -> None:
     """Drive one server in every way, and print the table."""
     print(f"{'':<32} {'rate':>9} {'p50':>10} {'p99':>10} {'errors':>6} {'CPU a step: server, client':>18}")
     async with AsyncClient(url) as client:
         episodes, reset = await begin(client, count)
-        print(reset.row())
-
-        async def show(measured: Awaitable[Result]) -> None:
-            before = cpu(pid), time.process_time()
-            result = await measured
-            result.cpu = cpu(pid) - before[0], time.process_time() - before[1]
-            print(result.row(), flush=True)
-
-        few = episodes[: min(1000, count)]
-
-        async def single(episode: AsyncEpisode) -> object:
-            return await episode.step(ACTION)
-
-        for some in (episodes[:64], few, episodes):
-            await show(each_its_own(f"single requests, {len(some)} episodes", some, seconds, single))
-        await show(each_its_own(f"the same, {len(few)}, one step a second", few, seconds, single, pace=1.0))
-        for some in (few, episodes):
-            await show(batches(client, some, seconds))
+        print(reset.row(), flush=True)
         async with client.socket() as stream:
+
+            async def single(episode: AsyncEpisode) -> object:
+                return await episode.step(ACTION)
 
             async def over_socket(episode: AsyncEpisode) -> object:
                 return await stream.answer(episode.id, episode.next_id(), ACTION)
 
-            for some in (few, episodes):
-                await show(each_its_own(f"socket, {len(some)} episodes", some, seconds, over_socket))
+            few = episodes[: min(1000, count)]
+            ways: list[Callable[[], Awaitable[Result]]] = [
+                *(
+                    partial(each_its_own, f"single requests, {len(some)} episodes", some, seconds, single)
+                    for some in (episodes[:64], few, episodes)
+                ),
+                partial(each_its_own, f"the same, {len(few)}, one step a second", few, seconds, single, pace=1.0),
+                *(partial(batches, client, some, seconds) for some in (few, episodes)),
+                *(
+                    partial(each_its_own, f"socket, {len(some)} episodes", some, seconds, over_socket)
+                    for some in (few, episodes)
+                ),
+            ]
+            found: list[list[Result]] = [[] for _ in ways]
+            for _ in range(rounds):
+                for results, way in zip(found, ways, strict=True):
+                    before = cpu(pid), time.process_time()
+                    results.append(await way())
+                    results[-1].cpu = cpu(pid) - before[0], time.process_time() - before[1]
+        for results in found:
+            print(median(results).row())
         alive = await client.json("GET", "/episodes")
         ready = sum(one["state"] == "ready" for one in alive)
+        stepped = sum(one["steps"] for one in alive)
+        told = sum(result.steps - result.errors for results in found for result in results)
         print(
-            f"{ready} of {count} episodes alive at the end; memory of the server {memory(pid) >> 20} MiB, "
-            f"with all sandboxes {used_memory() >> 20} MiB of the machine's"
+            f"{ready} of {count} episodes alive at the end; {stepped} steps recorded, {told} answered; memory of the "
+            f"server {memory(pid) >> 20} MiB, with all sandboxes {used_memory() >> 20} MiB of the machine's",
+            flush=True,
         )
 
 
@@ -216,7 +170,7 @@ async def openenv_sessions(name: str, url: str, count: int, seconds: float, rese
     return result
 
 
-def beside_openenv(url: str, count: int, seconds: float) -> None:
+def beside_openenv(url: str, count: int, seconds: float, rounds: int) -> None:
     """Drive OpenEnv's server, which echoes, and ours, which runs bash, over the same wire by the same client."""
     python = openenv_venv.python()
     if isinstance(python, str):
@@ -229,48 +183,36 @@ def beside_openenv(url: str, count: int, seconds: float) -> None:
     try:
         theirs = f"http://127.0.0.1:{port}"
         await_answer(f"{theirs}/health", process)
-        ours: dict[str, object] = {"task_id": TASK, "limits": {"turns": 100_000}}
-        for _ in range(2):  # in turns, since the machine may be busy with other things
-            print(uvloop.run(openenv_sessions("OpenEnv's server, echo", theirs, count, seconds, {})).row())
-            print(uvloop.run(openenv_sessions("ours, bash, OpenEnv's wire", url, count, seconds, ours)).row())
+        task: dict[str, object] = {"task_id": TASK, "limits": {"turns": 100_000}}
+        sides: list[tuple[str, str, dict[str, object]]]
+        sides = [("OpenEnv's server, echo", theirs, {}), ("ours, bash, OpenEnv's wire", url, task)]
+        found: list[list[Result]] = [[], []]
+        for _ in range(rounds):
+            for results, (name, where, reset) in zip(found, sides, strict=True):
+                results.append(uvloop.run(openenv_sessions(name, where, count, seconds, reset)))
+        echo, ours = map(median, found)
+        print(f"{echo.row()}\n{ours.row()}\nours, of its rate: {ours.rate / echo.rate:.2f}")
     finally:
         process.terminate()
         process.wait()
-
-
-def cpu(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid: int) -> int:
-    """Bytes that a process has in memory."""
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def used_memory() -> int:
-    """Bytes of the machine's memory in use."""
-    rows = dict(row.split(":") for row in Path("/proc/meminfo").read_text().splitlines())
-    return (int(rows["MemTotal"].split()[0]) - int(rows["MemAvailable"].split()[0])) * 1024
 
 
 def main() -> None:
     """Measure, as the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--openenv", action="store_true")
     arguments = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(f"{len(os.sched_getaffinity(0))} cores, load before: {os.getloadavg()[0]:.1f}")
     with server("--lease", "3600") as (url, pid):
-        uvloop.run(measure(url, pid, arguments.episodes, arguments.seconds))
+        uvloop.run(measure(url, pid, arguments.episodes, arguments.seconds, arguments.rounds))
     if arguments.openenv:
         with server("--lease", "3600") as (url, _):
-            beside_openenv(url, 64, arguments.seconds)
+            beside_openenv(url, 64, arguments.seconds, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import json.encoder
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -154,6 +155,10 @@ def dumps(value: Any) -> bytes:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+quoted = json.encoder.encode_basestring_ascii
+"""A string as ``dumps`` has it, as text."""
+_WORDS = ("false", "true")
+_ALWAYS = {"output", "exit_code", "cwd", "duration"}
 _TUPLES = {"surviving_jobs", "limits_hit"}
 _RESULT = {field.name: field.default for field in dataclasses.fields(CommandResult)}
 
@@ -161,6 +166,12 @@ _RESULT = {field.name: field.default for field in dataclasses.fields(CommandResu
 def encode_stepped(stepped: tuple[str, float, bool, bool, dict[str, Any]]) -> bytes:
     """The body that answers a step. An infrastructure failure has no reward."""
     observation, reward, terminated, truncated, info = stepped
+    if len(info) == 4 and (result := info.get("result")) is not None:  # one of many steps: at half the cost
+        about = f'"task":{quoted(info["task"])},"image":{quoted(info["image"])},"turns_left":{info["turns_left"]}'
+        return (
+            f'{{"observation":{quoted(observation)},"reward":{float(reward)},"terminated":{_WORDS[terminated]},'
+            f'"truncated":{_WORDS[truncated]},"info":{{{about},"result":{{{_members(result)}}}}}}}'
+        ).encode("ascii")
     return dumps(
         {
             "observation": observation,
@@ -170,6 +181,19 @@ def encode_stepped(stepped: tuple[str, float, bool, bool, dict[str, Any]]) -> by
             "info": encode_info(info),
         }
     )
+
+
+def _members(result: CommandResult) -> str:
+    """Of a result, as ``encode_info`` has them."""
+    told = (
+        f'"output":{quoted(result.output)},"exit_code":{result.exit_code},'
+        f'"cwd":{quoted(result.cwd)},"duration":{result.duration}'
+    )
+    for name, value in result.__dict__.items():
+        default = _RESULT[name]
+        if value is not default and value != default and name not in _ALWAYS:
+            told += f',"{name}":{_encode(value)}'
+    return told
 
 
 def decode_stepped(answer: Mapping[str, Any]) -> tuple[str, float, bool, bool, dict[str, Any]]:

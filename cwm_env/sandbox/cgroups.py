@@ -48,7 +48,9 @@ class Cgroups:
         """
         memory = limits.memory + _OVERHEAD + (limits.disk if in_memory else 0)
         processes = limits.processes + 1  # pid 1
-        quota = max(int(limits.cpus * _PERIOD), 1000)
+        # A quota of all the machine limits nothing, and each costs a timer of the kernel's whenever its sandbox wakes.
+        whole = limits.cpus >= (os.cpu_count() or 1)
+        quota = -1 if whole else max(int(limits.cpus * _PERIOD), 1000)
         files: dict[str, list[tuple[str, str, str, int | str]]] = {
             "v1": [
                 ("memory", "set", "memory.limit_in_bytes", memory),
@@ -59,7 +61,7 @@ class Cgroups:
             "v2": [
                 ("memory", "set", "memory.max", memory),
                 ("memory", "try", "memory.swap.max", 0),
-                ("cpu", "set", "cpu.max", f"{quota} {_PERIOD}"),
+                ("cpu", "set", "cpu.max", f"{'max' if whole else quota} {_PERIOD}"),
                 ("pids", "set", "pids.max", processes),
             ],
             "none": [],

@@ -17,15 +17,13 @@ from starlette.exceptions import HTTPException
 
 from cwm_env import __version__, wire
 from cwm_env.errors import CwmEnvError
-from cwm_env.server.guard import Guard
+from cwm_env.server.guard import Gate, Guard
 from cwm_env.server.host import Host
 from cwm_env.server.metrics import Metrics
 from cwm_env.server.outbox import document_of
 from cwm_env.server.problems import Problem, problem_of, unfit
 from cwm_env.server.routes import batches, episodes, files, openenv, operation
 from cwm_env.server.settings import Settings
-from cwm_env.server.steps import StepPath
-from cwm_env.server.tokens import TokenFile
 
 _log = logging.getLogger("cwm_env.server")
 _SHORT_CALLS = 16  # threads for what blocks a session for a moment
@@ -34,7 +32,7 @@ _SHORT_CALLS = 16  # threads for what blocks a session for a moment
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application of one server; what it needs is started and ended with it."""
     settings = settings or Settings()
-    host = Host(settings, Metrics())
+    host, gate = Host(settings, Metrics()), Gate(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,11 +49,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Agents that speak only bash work on real repositories; hidden tests give the reward.",
         lifespan=lifespan,
     )
-    app.state.host = host
+    app.state.host, app.state.gate = host, gate
     for module in (episodes, batches, files, operation, openenv):
         app.include_router(module.router)
-    app.add_middleware(StepPath, host=host)
-    app.add_middleware(Guard, settings=settings, tokens=TokenFile(settings.state))
+    app.add_middleware(Guard, gate=gate)
     for kind in (Problem, CwmEnvError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _told)
     _document(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -22,11 +23,42 @@ _READ = {b"authorization", b"content-length", b"host", b"origin"}
 _NO_ENTRY = 1008  # the code of a WebSocket that breaks a policy
 
 
+class Gate:
+    """Says who asks, or that they may not."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._tokens = TokenFile(settings.state)
+
+    def admit(self, path: str, headers: Mapping[bytes, str]) -> tuple[str, bool]:
+        """The tenant, and whether it is an operator.
+
+        Args:
+            headers: at least those of ``authorization host origin``.
+
+        Raises:
+            Problem: no token, or not from there.
+        """
+        if self.settings.open:
+            # A page in the user's browser can reach loopback too: it comes with its origin, or with a name of its own.
+            origin = headers.get(b"origin")
+            if _name(headers.get(b"host", "")) not in _LOOPBACK or (origin and _name(origin) not in _LOOPBACK):
+                raise Problem(403, "not-local", "a server without tokens serves this machine only", "use a token")
+            return LOCAL, True
+        scheme, _, presented = headers.get(b"authorization", "").partition(" ")
+        token = self._tokens.check(presented.strip()) if scheme.lower() == "bearer" else None
+        if token is None and path not in _PUBLIC:
+            problem = Problem(401, "no-token", "no valid token came with the request", "send `Authorization: Bearer …`")
+            problem.headers["WWW-Authenticate"] = "Bearer"
+            raise problem
+        return (token.id, token.operator) if token else ("", False)
+
+
 class Guard:
     """An ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, tokens: TokenFile) -> None:
-        self._app, self._settings, self._tokens = app, settings, tokens
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app, self._gate, self._settings = app, gate, gate.settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with what is wrong."""
@@ -35,7 +67,7 @@ class Guard:
             return
         try:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _READ}
-            self._admit(scope, headers)
+            scope[TENANT], scope[OPERATOR] = self._gate.admit(scope["path"], headers)
             if scope["type"] == "http":
                 await self._bounded(scope, headers, receive, send)
                 return
@@ -43,22 +75,6 @@ class Guard:
             await _refuse(problem, scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-    def _admit(self, scope: Scope, headers: Mapping[bytes, str]) -> None:
-        if self._settings.open:
-            # A page in the user's browser can reach loopback too: it comes with its origin, or with a name of its own.
-            origin = headers.get(b"origin")
-            if _name(headers.get(b"host", "")) not in _LOOPBACK or (origin and _name(origin) not in _LOOPBACK):
-                raise Problem(403, "not-local", "a server without tokens serves this machine only", "use a token")
-            scope[TENANT], scope[OPERATOR] = LOCAL, True
-            return
-        scheme, _, presented = headers.get(b"authorization", "").partition(" ")
-        token = self._tokens.check(presented.strip()) if scheme.lower() == "bearer" else None
-        if token is None and scope["path"] not in _PUBLIC:
-            problem = Problem(401, "no-token", "no valid token came with the request", "send `Authorization: Bearer …`")
-            problem.headers["WWW-Authenticate"] = "Bearer"
-            raise problem
-        scope[TENANT], scope[OPERATOR] = (token.id, token.operator) if token else ("", False)
 
     async def _bounded(self, scope: Scope, headers: Mapping[bytes, str], receive: Receive, send: Send) -> None:
         upload = scope["method"] == "PUT" and "/files/" in scope["path"]
@@ -87,6 +103,7 @@ class Guard:
             raise _too_large(most)
 
 
+@lru_cache(64)
 def _name(place: str) -> str | None:
     """The name in a ``Host`` or ``Origin``."""
     try:

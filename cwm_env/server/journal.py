@@ -23,6 +23,7 @@ from cwm_env import wire
 from cwm_env.errors import DiskFull, InfrastructureError, SandboxError
 from cwm_env.trajectories.record import made
 from cwm_env.types import Step, Trajectory
+from cwm_env.wire import quoted
 
 
 def digest(action: str) -> bytes:
@@ -109,7 +110,7 @@ class Journal:
             DiskFull: no space is left; the journal is as it was.
             SandboxError: it cannot be written.
         """
-        head = wire.dumps({"step": step_id, "action": action, "time": round(time, 6)})[:-1] + b',"answer":'
+        head = f'{{"step":{quoted(step_id)},"action":{quoted(action)},"time":{time:.6f},"answer":'.encode("ascii")
         offset = self._end + len(head)
         self._append(head + answer + b"}\n")
         return Answer(digest(action), offset, len(answer))

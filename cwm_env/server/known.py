@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from cwm_env import wire
 from cwm_env.server import journal, problems
 from cwm_env.server.journal import Answer
 from cwm_env.server.listener import Listener
+from cwm_env.server.pending import Pending
 
 
 class KnownEpisode:
@@ -62,11 +62,8 @@ class KnownEpisode:
         """Whether nobody has asked for it for the length of its lease, and nothing runs in it."""
         return time.monotonic() > self.expires
 
-    def answered(self, step_id: str, action: bytes) -> bytes | None:
+    def answered(self, step_id: str, action: str) -> bytes | None:
         """The answer that was given to a step; None if it was none.
-
-        Args:
-            action: the digest.
 
         Raises:
             Problem: the id was used for another action.
@@ -74,18 +71,18 @@ class KnownEpisode:
         kept = self._answers.get(step_id)
         if kept is None:
             return None
-        if kept.action != action:
+        if kept.action != journal.digest(action):
             raise problems.conflict(step_id)
         return journal.read_answer(self.path, kept)
 
-    def step(self, step_id: str, action: str, listener: Listener | None = None) -> bytes | asyncio.Task[bytes]:
+    def step(self, step_id: str, action: str, listener: Listener | None = None) -> bytes | Pending:
         """The answer that was given to a step. Nothing is heard by a listener: nothing runs.
 
         Raises:
             Problem: it was given none, and will not be any more.
         """
         self.renew()
-        kept = self.answered(step_id, journal.digest(action))
+        kept = self.answered(step_id, action)
         if kept is None:
             raise problems.over(self.state, self.failure, self.error)
         return kept

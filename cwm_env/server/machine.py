@@ -21,6 +21,7 @@ from cwm_env.images import ImageStore
 from cwm_env.sandbox.base import Backend, Process, Sandbox, Usage
 from cwm_env.sandbox.handover import Handover, Portable
 from cwm_env.sandbox.registry import backend as backend_named
+from cwm_env.server.pace import Pace
 from cwm_env.server.settings import Settings
 from cwm_env.session import AsyncBashSession
 from cwm_env.tasks import list_tasks
@@ -49,6 +50,8 @@ class Machine:
 
     def __init__(self, settings: Settings, images: ImageStore | None = None) -> None:
         self._settings = settings
+        self.pace = Pace()
+        """When steps begin, so that they do not push each other out of the processor."""
         self._images = images or ImageStore()
         self._makers = ThreadPoolExecutor(settings.resets, "make")
         self._graders = ThreadPoolExecutor(settings.gradings, "grade")

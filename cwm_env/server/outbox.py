@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 
 from cwm_env import wire
 from cwm_env.errors import CwmEnvError
+from cwm_env.server.pending import Pending
 from cwm_env.server.problems import Problem, problem_of
 
 
@@ -26,12 +26,12 @@ class Outbox:
         """Steps that run, and answers that wait."""
         return self._pending + len(self._lines)
 
-    def submit(self, head: bytes, work: Callable[[], bytes | asyncio.Task[bytes]]) -> None:
+    def submit(self, head: bytes, work: Callable[[], bytes | Pending]) -> None:
         """Begin a step.
 
         Args:
             head: the line so far: an object without its end.
-            work: gives the answer, or the task from which it will come.
+            work: gives the answer, or what it will come from.
         """
         try:
             answer = work()
@@ -42,7 +42,7 @@ class Outbox:
             self.add(head, answer)
         else:
             self._pending += 1
-            answer.add_done_callback(lambda task: self._came(head, task))
+            answer.tell(lambda pending: self._came(head, pending))
 
     def add(self, head: bytes, answer: bytes | BaseException) -> None:
         """Put in a line: the answer, or the problem in its place."""
@@ -68,10 +68,12 @@ class Outbox:
             self._news.clear()
             await self._news.wait()
 
-    def _came(self, head: bytes, task: asyncio.Task[bytes]) -> None:
+    def _came(self, head: bytes, pending: Pending) -> None:
         self._pending -= 1
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self.add(head, task.result() if error is None else error)
+        try:
+            self.add(head, pending.result())
+        except Exception as error:
+            self.add(head, error)
 
 
 def document_of(error: BaseException) -> dict[str, object]:
@@ -85,4 +87,4 @@ def document_of(error: BaseException) -> dict[str, object]:
 
 def head_of(episode_id: str, step_id: str) -> bytes:
     """The beginning of the line that answers a step."""
-    return f'{{"episode_id":{json.dumps(episode_id)},"step_id":{json.dumps(step_id)}'.encode()
+    return f'{{"episode_id":{wire.quoted(episode_id)},"step_id":{wire.quoted(step_id)}'.encode("ascii")

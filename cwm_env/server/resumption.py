@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from cwm_env.errors import CwmEnvError, EpisodeLost, InfrastructureError
 from cwm_env.sandbox.base import Process
 from cwm_env.sandbox.handover import Handover
-from cwm_env.server.episode import LiveEpisode, Result
+from cwm_env.server.episode import LiveEpisode
 from cwm_env.server.journal import Past
 from cwm_env.server.ledger import Note
 from cwm_env.server.problems import Problem
+from cwm_env.server.stepping import Result
 from cwm_env.session import AsyncBashSession, Left
 from cwm_env.types import CommandResult
 from cwm_env.wire import NewEpisode

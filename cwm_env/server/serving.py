@@ -18,6 +18,7 @@ from cwm_env.errors import InputError
 from cwm_env.server.app import create_app
 from cwm_env.server.host import Host
 from cwm_env.server.settings import Settings
+from cwm_env.server.steps import protocol_of
 
 _BACKLOG = 4096
 _LAST_ANSWERS_SECONDS = 5
@@ -50,7 +51,7 @@ def serve(
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=protocol_of(app.state.host, app.state.gate),
         ws="websockets-sansio",
         ws_max_size=settings.largest_body,
         ws_per_message_deflate=False,  # a message is made once and read once: loopback and data centres have the room

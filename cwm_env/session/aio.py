@@ -8,19 +8,19 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
-from typing import Any
 
 from cwm_env.sandbox.base import Process, Sandbox
+from cwm_env.session.driver import Driver, Ended
 from cwm_env.session.resume import Left, ResumableCore
 from cwm_env.session.settings import Settings
-from cwm_env.session.shell import Call, Chunk, Marks, Steps, Wait
+from cwm_env.session.shell import Call, Chunk, Marks, Steps
 from cwm_env.types import CommandResult
 
 _STATE_AGE = 60.0  # seconds
 _MOST_CHUNKS = 16  # that wait for a slow reader before the command is held up
 
 
-class AsyncBashSession:
+class AsyncBashSession(Driver):
     """``BashSession`` for asyncio: the same decisions, made by the same code.
 
     Made by ``await AsyncBashSession.open(…)``, on the loop that it belongs to. Commands given at the same time run
@@ -33,18 +33,12 @@ class AsyncBashSession:
 
     def __init__(self, sandbox: Sandbox, settings: Settings) -> None:
         """Use ``open``."""
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._core = ResumableCore(sandbox, settings, self)
         # Among thousands every session pauses between two commands, for seconds: to take each one's state whenever
         # there seems to be time would be more than all of the loop's. What changes it is seen all the same.
         self._core.age = _STATE_AGE
         self._core.pause = math.inf
-        self._turn = asyncio.Lock()
-        self._steps: Steps[Any] | None = None
-        self._ended: asyncio.Future[Any] | None = None
-        self._waiting: Wait | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._paused: set[tuple[int, bool]] = set()
         self._chunks: deque[Chunk] = deque()
         self._news: asyncio.Event | None = None
         self._held = False
@@ -104,6 +98,10 @@ class AsyncBashSession:
         result: CommandResult = await self._drive(self._core.run(command, timeout))
         return result
 
+    def begin(self, command: str, timeout: float | None, ended: Ended) -> None:
+        """As ``run``, without a task: ``ended`` is called, at the latest a second after the time limit."""
+        self._begin(self._core.run(command, timeout), ended)
+
     async def stream(
         self, command: str, *, timeout: float | None = None
     ) -> AsyncGenerator[Chunk | CommandResult, None]:
@@ -117,6 +115,7 @@ class AsyncBashSession:
         self._news = news = asyncio.Event()
         running = asyncio.ensure_future(self._drive(self._core.run(command, timeout, live=True)))
         running.add_done_callback(lambda _: news.set())
+        self._loop.call_soon(self.look)
         try:
             while not running.done():
                 await news.wait()
@@ -133,14 +132,11 @@ class AsyncBashSession:
 
     async def close(self) -> None:
         """Let go of the shell, after at most a second if a command runs. Idempotent."""
-        if self._turn.locked():
+        if self._steps is not None:
             self._stop()
-        async with self._turn:
-            if self._core.alive:
-                await self._loop.run_in_executor(None, self._core.kill)
-                self._core.forget()
-            if self._timer is not None:
-                self._timer.cancel()
+        await self._drive(self._end())
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def __aenter__(self) -> AsyncBashSession:
         return self
@@ -150,103 +146,10 @@ class AsyncBashSession:
     ) -> None:
         await self.close()
 
-    def watch(self, descriptor: int, *, writing: bool = False) -> None:
-        """For the core: as ``Watcher``."""
-        add = self._loop.add_writer if writing else self._loop.add_reader
-        add(descriptor, self._ready, descriptor, writing)
-
-    def unwatch(self, descriptor: int) -> None:
-        """For the core: as ``Watcher``."""
-        self._paused -= {(descriptor, False), (descriptor, True)}
-        self._loop.remove_reader(descriptor)
-        self._loop.remove_writer(descriptor)
-
-    async def _drive(self, steps: Steps[Any]) -> Any:
-        """Carry ``steps`` through to their end, even where nobody waits for it any more."""
-        await self._turn.acquire()
-        self._steps = steps
-        self._ended = ended = self._loop.create_future()
-        self._advance(None)
-        try:
-            return await ended
-        except asyncio.CancelledError:
-            self._stop()
-            raise
-
-    def _advance(self, answer: Any, error: BaseException | None = None) -> None:
-        """Go on until the next wait."""
-        steps = self._steps
-        assert steps is not None
-        try:
-            step = steps.send(answer) if error is None else steps.throw(error)
-            while isinstance(step, Chunk):
-                if not self._hand_out(step):
-                    return
-                step = steps.send(None)
-        except StopIteration as end:
-            self._finish(end.value, None)
-        except BaseException as raised:
-            self._finish(None, raised)
-        else:
-            if isinstance(step, Wait):
-                self._wait(step)
-            else:
-                self._call(step)
-
-    def _finish(self, result: Any, error: BaseException | None) -> None:
-        ended = self._ended
-        self._steps = self._ended = None
-        self._turn.release()
-        assert ended is not None
-        if ended.done():  # cancelled: nobody wants to know
-            return
-        if error is None:
-            ended.set_result(result)
-        else:
-            ended.set_exception(error)
-
-    def _wait(self, wait: Wait) -> None:
-        self._waiting = wait
-        for descriptor, writing in self._paused:
-            self.watch(descriptor, writing=writing)
-        self._paused.clear()
-        # One timer serves many waits: it is moved when it comes up too early, and set anew only when it is too late.
-        if self._timer is None or self._timer.when() > wait.deadline:
-            self._set_timer(wait.deadline)
-
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._time_up)
-
-    def _time_up(self) -> None:
-        self._timer = None
-        wait = self._waiting
-        if wait is None:
-            return
-        if wait.deadline > time.monotonic():
-            self._set_timer(wait.deadline)
-        else:
-            self._waiting = None
-            self._advance(())
-
-    def _ready(self, descriptor: int, writing: bool) -> None:
-        if self._waiting is None:  # between commands, or while the core is busy: what comes waits
-            (self._loop.remove_writer if writing else self._loop.remove_reader)(descriptor)
-            self._paused.add((descriptor, writing))
-        else:
-            self._waiting = None
-            self._advance((descriptor,))
-
-    def _call(self, call: Call) -> None:
-        future = self._loop.run_in_executor(None, call.work)
-        future.add_done_callback(self._called)
-
-    def _called(self, future: asyncio.Future[Any]) -> None:
-        if future.cancelled():  # the loop is being closed
-            return
-        error = future.exception()
-        self._advance(None if error else future.result(), error)
+    def _end(self) -> Steps[None]:
+        if self._core.alive:
+            yield Call(self._core.kill)
+            self._core.forget()
 
     def _hand_out(self, chunk: Chunk) -> bool:
         """Queue a chunk; False where the reader is behind, who then goes on with us."""

@@ -134,7 +134,7 @@ class BashSession:
     ) -> None:
         self.close()
 
-    def watch(self, descriptor: int, *, writing: bool = False) -> None:
+    def watch(self, descriptor: int, *, writing: bool = False, late: bool = False) -> None:
         """For the core: as ``Watcher``."""
         self._poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
 

@@ -54,8 +54,8 @@ Steps = Generator[Wait | Call | Chunk, Any, Answered]
 class Watcher(Protocol):
     """What a driver offers while a generator runs: to watch descriptors until told otherwise."""
 
-    def watch(self, descriptor: int, *, writing: bool = False) -> None:
-        """Report when it can be read, or written to."""
+    def watch(self, descriptor: int, *, writing: bool = False, late: bool = False) -> None:
+        """Report when it can be read, or written to; ``late``: it does no harm to report it a moment later."""
 
     def unwatch(self, descriptor: int) -> None:
         """No longer report it."""
@@ -95,7 +95,7 @@ class Shell:
         self._watched = [process.stderr, process.stdout, process.exited]
         self._now = select.poll()
         for descriptor in self._watched:
-            watcher.watch(descriptor)
+            watcher.watch(descriptor, late=descriptor == process.stdout)
         for descriptor in (process.stdout, process.exited):
             self._now.register(descriptor, select.POLLIN)
         self.taken: State | None = None
@@ -157,9 +157,11 @@ class Shell:
     def drain(self, output: Output) -> bytes:
         """Take what is there now, at most what the pipe holds: others may go on writing. Returns it, too."""
         taken, left = b"", self._pipe_size
-        while left > 0 and self._now.poll(0) and (data := self._read_output(output, left)):
-            left -= len(data)
+        while left > 0 and (data := self._read_output(output, left)):
             taken += data
+            if len(data) < left:  # that was all
+                break
+            left -= len(data)
         return taken
 
     def forget(self) -> None:

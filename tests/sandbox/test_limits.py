@@ -172,6 +172,12 @@ def test_settings_name_the_files_of_each_version() -> None:
     ]
 
 
+def test_a_quota_of_all_the_machine_is_none() -> None:
+    whole = replace(SMALL, cpus=float(os.cpu_count() or 1))
+    assert ("set", "0/cpu.cfs_quota_us=-1") in Cgroups("v1", {"cpu": Path("/c")}).settings(whole, in_memory=True)
+    assert ("set", "0/cpu.max=max 100000") in Cgroups("v2", {"cpu": Path("/u")}).settings(whole, in_memory=True)
+
+
 def test_counters_of_v2_are_read(tmp_path: Path) -> None:
     group = tmp_path / "x"
     group.mkdir()

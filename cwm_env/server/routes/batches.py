@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from cwm_env import wire
 from cwm_env.server.host import Host
 from cwm_env.server.outbox import Outbox, head_of
+from cwm_env.server.pending import Pending
 from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import failures, host_of, tenant_of
 
@@ -45,8 +46,7 @@ async def episodes(request: Request, body: wire.NewEpisodes) -> Response:
         return wire.dumps((await host.create(tenant, one)).status().model_dump())
 
     for index, one in enumerate(body.episodes):
-        task = asyncio.ensure_future(create(one))
-        outbox.submit(b'{"index":%d' % index, lambda task=task: task)  # type: ignore[misc]  # bound now, not later
+        outbox.submit(b'{"index":%d' % index, lambda one=one: Pending.of(create(one)))  # type: ignore[misc]
     return StreamingResponse(_stream(outbox), media_type=wire.NDJSON)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
@@ -12,6 +11,7 @@ from cwm_env import wire
 from cwm_env.server.episode import LiveEpisode
 from cwm_env.server.listener import Listener
 from cwm_env.server.outbox import document_of
+from cwm_env.server.pending import Pending
 from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import EpisodeId, Responses, episode_of, failures, host_of, live, raw, tenant_of
 from cwm_env.trajectories import codec
@@ -49,8 +49,10 @@ async def step(request: Request, episode_id: EpisodeId, body: wire.StepRequest) 
     another action under a used id is a 409. A connection that drops costs nothing: ask again. With
     `Accept: text/event-stream` what the command prints comes as events `output`, then the answer as `result`.
     """
-    listener = Listener()  # without events, `StepPath` has answered
     episode = episode_of(request, episode_id)
+    if wire.SSE not in request.headers.get("accept", ""):  # plain ones are answered by `StepProtocol`
+        return await _answered(episode.step(body.step_id, body.action))
+    listener = Listener()
     answer = episode.step(body.step_id, body.action, listener)
     return StreamingResponse(_events(listener, answer), media_type=wire.SSE)
 
@@ -60,7 +62,7 @@ async def step(request: Request, episode_id: EpisodeId, body: wire.StepRequest) 
 )
 async def submit(request: Request, episode_id: EpisodeId, body: wire.SubmitRequest) -> Response:
     """End the episode and have it graded: the action `submit`."""
-    return raw(await _answered(episode_of(request, episode_id).step(body.step_id, "submit")))
+    return await _answered(episode_of(request, episode_id).step(body.step_id, "submit"))
 
 
 @router.get("/episodes", response_model=list[wire.EpisodeStatus], responses=failures())
@@ -110,12 +112,11 @@ async def kill(request: Request, episode_id: EpisodeId) -> Response:
     return Response(status_code=204)
 
 
-async def _answered(answer: bytes | asyncio.Task[bytes]) -> bytes:
-    """Wait for the answer without being able to cancel the step."""
-    return answer if isinstance(answer, bytes) else await asyncio.shield(answer)
+async def _answered(answer: bytes | Pending) -> Response:
+    return raw(answer if isinstance(answer, bytes) else await answer.wait())
 
 
-async def _events(listener: Listener, answer: bytes | asyncio.Task[bytes]) -> AsyncIterator[bytes]:
+async def _events(listener: Listener, answer: bytes | Pending) -> AsyncIterator[bytes]:
     if isinstance(answer, bytes):
         yield _event("result", answer)
         return
@@ -124,7 +125,7 @@ async def _events(listener: Listener, answer: bytes | asyncio.Task[bytes]) -> As
         listener.dropped = 0
         yield _event("output", wire.dumps(said))
     try:
-        yield _event("result", await asyncio.shield(answer))
+        yield _event("result", await answer.wait())
     except (Problem, Exception) as error:
         yield _event("problem", wire.dumps(document_of(error)))
 

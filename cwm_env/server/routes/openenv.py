@@ -25,7 +25,7 @@ from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import failures, host_of, raw, tenant_of
 
 router = APIRouter(tags=["openenv"])
-_SHOWN = ("exit_code", "cwd", "timed_out", "truncated_bytes", "limits_hit")
+_SHOWN = ("timed_out", "truncated_bytes", "limits_hit")  # where there is something to show
 
 
 class Action(BaseModel):
@@ -206,14 +206,16 @@ async def _begin(host: Host, tenant: str, reset: Reset) -> KnownEpisode:
 
 async def _step(episode: KnownEpisode, step_id: str, action: Action) -> dict[str, Any]:
     answer = episode.step(step_id, action.command)
-    stepped = json.loads(answer if isinstance(answer, bytes) else await asyncio.shield(answer))
-    info = stepped["info"]
-    result, grade = info.get("result") or {}, info.get("grade") or {}
-    about = {name: result[name] for name in _SHOWN if name in result}
+    body = answer if isinstance(answer, bytes) else await answer.wait()
+    stepped = None if isinstance(answer, bytes) else answer.stepped
+    observation, reward, terminated, truncated, info = stepped or wire.decode_stepped(json.loads(body))
+    result, grade = info.get("result"), info.get("grade")
+    about = {} if result is None else {"exit_code": result.exit_code, "cwd": result.cwd}
+    about |= {name: value for name in _SHOWN if (value := getattr(result, name, None))}
     about |= {name: info[name] for name in ("turns_left", "failure", "error") if name in info}
-    about |= {"outcome": grade["outcome"]} if grade else {}
-    done = stepped["terminated"] or stepped["truncated"]
-    return _observation(stepped["observation"], stepped["reward"], done, {**about, "truncated": stepped["truncated"]})
+    about |= {"outcome": grade.outcome} if grade else {}
+    told = None if "failure" in info else reward
+    return _observation(observation, told, terminated or truncated, {**about, "truncated": truncated})
 
 
 def _first(episode: KnownEpisode) -> dict[str, Any]:
