@@ -16,6 +16,7 @@ import uvicorn
 
 from cwm_env.errors import InputError
 from cwm_env.server.app import create_app
+from cwm_env.server.frames import SocketProtocol
 from cwm_env.server.host import Host
 from cwm_env.server.settings import Settings
 from cwm_env.server.steps import protocol_of
@@ -52,7 +53,7 @@ def serve(
         port=port,
         loop="uvloop",
         http=protocol_of(app.state.host, app.state.gate),
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=settings.largest_body,
         ws_per_message_deflate=False,  # a message is made once and read once: loopback and data centres have the room
         access_log=False,
