@@ -26,26 +26,38 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--mirrors", type=_DIRECTORY, help="A directory of git mirrors, OWNER/NAME.git.")
 @click.option("--environments", type=_DIRECTORY, help="A directory of pinned environments, ID.yml.")
 @click.option("--parallel", default=2, show_default=True, type=click.IntRange(1), help="How many at once.")
+@click.option("--from-registry", is_flag=True, help="Fetch the official images instead.")
+@click.option("--registry", default="docker.io", show_default=True, metavar="HOST", help="Where these lie.")
 def build(
     instances: tuple[str, ...],
     select: tuple[str, ...],
     mirrors: Path | None,
     environments: Path | None,
     parallel: int,
+    from_registry: bool,
+    registry: str,
 ) -> int:
-    """Build the image of each instance, without a registry: its commit, its Python, its packages.
+    """Build the image of each instance: its commit, its Python, its packages. No registry is needed.
 
     What is there is not built again, so a build that was stopped goes on. The exit code is 1 if an image could not be
     built; the others are.
 
     \b
-    Example:
+    Examples:
       cwm-env swebench build --instances 'pallets__*' --mirrors ./mirrors
+      cwm-env swebench build --instances instances.jsonl --from-registry
     """
     from cwm_env.images import ImageStore
     from cwm_env.images.swebench.building import Built, ask, build_all
+    from cwm_env.images.swebench.orders import Official, official
+    from cwm_env.images.swebench.prepare import Asked
 
-    wanted = [ask(record, mirrors, environments) for record in records(instances, select)]
+    chosen = records(instances, select)
+    wanted: list[Asked | Official]
+    if from_registry:
+        wanted = [official(record, registry) for record in chosen]
+    else:
+        wanted = [ask(record, mirrors, environments) for record in chosen]
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     failed: list[Built] = []
     with Progress(*columns, console=errors) as bar:
@@ -59,11 +71,13 @@ def build(
             if done.image is None:
                 failed.append(done)
                 continue
-            console.print(f"swebench:{done.instance_id} {done.image.digest} {done.seconds:.1f} s", markup=False)
+            console.print(
+                f"swebench:{done.instance_id} {done.image.digest} {done.seconds:.1f} s", markup=False, soft_wrap=True
+            )
             for note in done.notes:
-                errors.print(f"  {note}", style="yellow", markup=False)
+                errors.print(f"  {note}", style="yellow", markup=False, soft_wrap=True)
     for done in failed:
-        errors.print(f"swebench:{done.instance_id}: {done.error}", style="red", markup=False)
+        errors.print(f"swebench:{done.instance_id}: {done.error}", style="red", markup=False, soft_wrap=True)
     if failed:
         errors.print(f"{len(failed)} of {len(wanted)} images could not be built")
     return 1 if failed else 0

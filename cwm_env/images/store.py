@@ -52,8 +52,14 @@ class ImageStore:
         if foreign.is_foreign(name):
             record = self._records.find(foreign.canonical(name))
             return record.image if record and record.source == foreign.fingerprint(name) else None
-        made = self._plan(name)
-        return made.image if made and self._records.holds(made.image) else None
+        order = self._order(name)
+        if isinstance(order, orders.Official):
+            found = self.find(order.reference)
+            return order.adapted(found) if found else None
+        if orders.is_order(name) and order is None:
+            return None
+        made = order.plan(self.directory) if order else self._plan(name)
+        return made.image if self._records.holds(made.image) else None
 
     def get(self, name: str, *, progress: Callable[[str], None] | None = None) -> Image:
         """The image, built as far as it is missing.
@@ -71,10 +77,12 @@ class ImageStore:
         """
         if foreign.is_foreign(name):
             return self.find(name) or self.fetch(name, progress=progress)
-        made = self._plan(name)
-        if made is None:
+        order = self._order(name)
+        if isinstance(order, orders.Official):
+            return order.adapted(self.get(order.reference, progress=progress))
+        if orders.is_order(name) and order is None:
             raise orders.unprepared(name)
-        return self.build(made, progress=progress)
+        return self.build(order.plan(self.directory) if order else self._plan(name), progress=progress)
 
     def build(self, made: Plan, *, progress: Callable[[str], None] | None = None) -> Image:
         """The image of a plan, built as far as it is missing, and recorded unless it has no name."""
@@ -203,9 +211,12 @@ class ImageStore:
             rest = [*(self.directory / "building").iterdir(), *locks, self.directory / "blobs"]
             return freed + sum(map(remove_tree, rest))
 
-    def _plan(self, name: str) -> Plan | None:
-        """None for an instance of SWE-bench that was not prepared."""
-        return orders.plan(name, self.directory) if orders.is_order(name) else plan(recipe.chain(name), self.directory)
+    def _plan(self, name: str) -> Plan:
+        return plan(recipe.chain(name), self.directory)
+
+    def _order(self, name: str) -> orders.Order | orders.Official | None:
+        """What was prepared for an instance of SWE-bench; None for other names, too."""
+        return orders.of(name, self.directory) if orders.is_order(name) else None
 
     def _lock(self, name: str) -> Path:
         return self.directory / "locks" / name

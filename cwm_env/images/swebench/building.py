@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ def build(store: ImageStore, asked: Asked, *, progress: Callable[[str], None] | 
             progress(f"{name}: {text}")
 
     order = orders.find(asked.record.instance_id, store.directory)
-    if order is None or order.fingerprint != asked.fingerprint:
+    if not isinstance(order, orders.Order) or order.fingerprint != asked.fingerprint:
         with store.working() as room:
             order = prepare(asked, partial(_base, store), room, store.tools(say))
         orders.save(order, store.directory)
@@ -61,24 +61,49 @@ def build(store: ImageStore, asked: Asked, *, progress: Callable[[str], None] | 
     return store.build(order.plan(store.directory), progress=progress)
 
 
-def build_all(
-    store: ImageStore, wanted: Sequence[Asked], *, parallel: int = 1, progress: Callable[[str], None] | None = None
-) -> Iterator[Built]:
-    """Build many, each told as it is done, in the order of ``wanted``; one that fails stops no other."""
+def fetch(store: ImageStore, official: orders.Official, *, progress: Callable[[str], None] | None = None) -> Image:
+    """The official image of one instance.
 
-    def one(asked: Asked) -> Built:
+    Raises:
+        ImageError: it cannot be fetched.
+        DiskFull: no space is left where images are kept.
+        SandboxError: a sandbox to unpack it in could not be made.
+    """
+    image = store.get(official.reference, progress=progress)
+    orders.save(official, store.directory)
+    return official.adapted(image)
+
+
+def build_all(
+    store: ImageStore,
+    wanted: Sequence[Asked | orders.Official],
+    *,
+    parallel: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[Built]:
+    """Build or fetch many, each told as soon as it is done; one that fails stops no other."""
+
+    def one(asked: Asked | orders.Official) -> Built:
         started = time.monotonic()
         image, failure = None, None
+        instance_id = asked.record.instance_id if isinstance(asked, Asked) else asked.instance_id
         try:
-            image = build(store, asked, progress=progress)
+            making = build if isinstance(asked, Asked) else fetch
+            image = making(store, asked, progress=progress)  # type: ignore[arg-type]
         except CwmEnvError as error:
             failure = error
-        order = orders.find(asked.record.instance_id, store.directory) if image else None
-        notes = order.notes if order else ()
-        return Built(asked.record.instance_id, image, failure, notes, time.monotonic() - started)
+        order = orders.find(instance_id, store.directory) if image else None
+        notes = order.notes if isinstance(order, orders.Order) else ()
+        return Built(instance_id, image, failure, notes, time.monotonic() - started)
 
     with ThreadPoolExecutor(parallel, thread_name_prefix="cwm-env build") as pool:
-        yield from pool.map(one, wanted)
+        tasks = [pool.submit(one, asked) for asked in wanted]
+        try:
+            for done in as_completed(tasks):
+                yield done.result()
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def ask(record: Record, mirrors: Path | None, environments: Path | None) -> Asked:

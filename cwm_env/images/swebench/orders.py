@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from cwm_env.images.plan import HostSystem, Plan, bare, on_host, stack
 from cwm_env.images.swebench.index import File
 from cwm_env.images.swebench.layers import Environment, Testbed
 from cwm_env.images.swebench.scripts import ENVIRONMENT
-from cwm_env.tasks.swebench import kept
+from cwm_env.tasks.swebench import Record, kept
+from cwm_env.types import Image
 
 PREFIX = "swebench:"
 WORKDIR = "/testbed"
@@ -44,9 +47,7 @@ class Order:
 
     def plan(self, cache: Path) -> Plan:
         """Its layers, and the image that they make."""
-        env = bare().env
-        env = {**env, "PATH": f"{ENVIRONMENT}/bin:{env['PATH']}", "CONDA_PREFIX": ENVIRONMENT}
-        env |= {"CONDA_DEFAULT_ENV": "testbed", "LC_ALL": "C.UTF-8"}
+        env = {**entered(bare().env), "LC_ALL": "C.UTF-8"}
         if self.version:
             env["SETUPTOOLS_SCM_PRETEND_VERSION"] = self.version
         image = replace(on_host(self.python, cache, bare()), workdir=WORKDIR, env=env)
@@ -57,7 +58,44 @@ class Order:
         return stack(PREFIX + self.instance_id, [(layer, image) for layer in layers], cache)
 
 
-def save(order: Order, cache: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Official:
+    """The official image of an instance, from a registry."""
+
+    instance_id: str
+    repo: str
+    commit: str
+    reference: str
+    """As ``cwm_env.images.foreign`` takes it: ``docker://HOST/NAME:TAG``."""
+
+    def adapted(self, image: Image) -> Image:
+        """The same image, whose commands find the environment without activating it."""
+        env = entered(image.env)
+        digest = hashlib.sha256(json.dumps([image.digest, WORKDIR, sorted(env.items())]).encode()).hexdigest()
+        return replace(
+            image, name=PREFIX + self.instance_id, digest=f"sha256:{digest}", workdir=WORKDIR, user="root", env=env
+        )
+
+
+def official(record: Record, registry: str) -> Official:
+    """Where the official image of a record lies.
+
+    Args:
+        registry: its host, with a path where it keeps copies.
+    """
+    name = record.image or f"swebench/sweb.eval.x86_64.{record.instance_id.replace('__', '_1776_')}:latest".lower()
+    reference = f"docker://{registry}/{name}"
+    return Official(record.instance_id, record.repo, record.base_commit, reference)
+
+
+def entered(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables as ``conda activate testbed`` leaves them."""
+    path = [part for part in env["PATH"].split(":") if part != f"{ENVIRONMENT}/bin"]
+    own = {"PATH": ":".join((f"{ENVIRONMENT}/bin", *path)), "CONDA_PREFIX": ENVIRONMENT, "CONDA_DEFAULT_ENV": "testbed"}
+    return {**env, **own}
+
+
+def save(order: Order | Official, cache: Path) -> None:
     """Keep an order, in place of an earlier one."""
     path = _path(order.instance_id, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +104,12 @@ def save(order: Order, cache: Path) -> None:
     beside.rename(path)
 
 
-def find(instance_id: str, cache: Path) -> Order | None:
+def find(instance_id: str, cache: Path) -> Order | Official | None:
     """The order that is kept for an instance; None where there is none, or one of another version of this package."""
     try:
         fields = json.loads(_path(instance_id, cache).read_bytes())
+        if "reference" in fields:
+            return Official(**fields)
         fields["python"] = Interpreter(**fields["python"])
         fields["tools"] = tuple(File(**each) for each in fields["tools"])
         fields |= {key: tuple(fields[key]) for key in ("pins", "pre_install", "notes")}
@@ -83,17 +123,15 @@ def is_order(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def plan(name: str, cache: Path) -> Plan | None:
-    """The plan of the image ``swebench:ID``; None where nothing was prepared for the record that is kept.
+def of(name: str, cache: Path) -> Order | Official | None:
+    """The order of the image ``swebench:ID``; None where nothing was prepared for the record that is kept.
 
     Raises:
         TaskError: no record of that id is kept.
     """
     record = kept(name.removeprefix(PREFIX))
     order = find(record.instance_id, cache)
-    if order is None or (order.repo, order.commit) != (record.repo, record.base_commit):
-        return None
-    return order.plan(cache)
+    return order if order and (order.repo, order.commit) == (record.repo, record.base_commit) else None
 
 
 def unprepared(name: str) -> RecipeError:
