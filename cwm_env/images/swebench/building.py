@@ -15,6 +15,7 @@ from cwm_env.images.plan import HostSystem, bare, on_host, stack
 from cwm_env.images.store import ImageStore
 from cwm_env.images.swebench import orders
 from cwm_env.images.swebench.prepare import Asked, prepare
+from cwm_env.images.swebench.wheels import Workbench
 from cwm_env.tasks.swebench import Record
 from cwm_env.types import Image
 
@@ -126,5 +127,6 @@ def ask(record: Record, mirrors: Path | None, environments: Path | None) -> Aske
 
 
 def _base(store: ImageStore, python: Interpreter) -> Image:
-    """The machine's system with an interpreter."""
-    return store.build(stack("", [(HostSystem(python), on_host(python, store.directory, bare()))], store.directory))
+    """The machine's system with an interpreter, and what a workshop has."""
+    image = on_host(python, store.directory, bare())
+    return store.build(stack("", [(HostSystem(python), image), (Workbench(python), image)], store.directory))

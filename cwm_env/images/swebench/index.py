@@ -27,8 +27,11 @@ from cwm_env.images.recipe import canonical
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
+    from requests import Session
 
-_SECONDS = 120.0
+_SECONDS = (10.0, 30.0)
+"""To connect, and between two pieces of an answer; then once more."""
+_RETRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,18 @@ class Upstream:
         self.memory: dict[File, dict[str, Any]] = {}
         """What was read out of files."""
         self.page = cache(self._page)
-        self._connection = cache(connection)
+        self._connection = cache(_connection)
+
+    def pinned(self, name: str, version: str) -> Path:
+        """The wheel of a release that has one for every machine.
+
+        Raises:
+            ImageError: there is none, or it cannot be had.
+        """
+        for each in self.page(name):
+            if each.version == version and each.filename.endswith("-none-any.whl"):
+                return self.fetch(File(each.filename, each.digests["sha256"]))
+        raise ImageError(f"the package index has no wheel of {name} {version}")
 
     def _page(self, project: str) -> tuple[DistributionPackage, ...]:
         """The files of a project; none where there is no such project.
@@ -114,6 +128,17 @@ class Upstream:
             raise ImageError(f"{file.name} cannot be downloaded ({type(error).__name__}): {REMEDY}") from None
         if digest.hexdigest() != file.sha256:
             raise ImageError(f"{file.name} has sha256 {digest.hexdigest()}, the package index says {file.sha256}")
+
+
+def _connection() -> tuple[Session, list[str]]:
+    from requests.adapters import HTTPAdapter
+    from urllib3 import Retry
+
+    session, endpoints = connection()
+    patient = HTTPAdapter(max_retries=Retry(_RETRIES, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504)))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, patient)
+    return session, endpoints
 
 
 @dataclass(slots=True)

@@ -40,6 +40,8 @@ class Order:
     install: str
     version: str = ""
     """The version that the repository takes from git's tags, which are not there."""
+    hidden: tuple[str, ...] = ()
+    """Directories of the machine that hold later releases of the project."""
     fingerprint: str = ""
     """Of what was asked: an order for something else is made anew."""
     notes: tuple[str, ...] = ()
@@ -50,7 +52,8 @@ class Order:
         env = {**entered(bare().env), "LC_ALL": "C.UTF-8"}
         if self.version:
             env["SETUPTOOLS_SCM_PRETEND_VERSION"] = self.version
-        image = replace(on_host(self.python, cache, bare()), workdir=WORKDIR, env=env)
+        image = on_host(self.python, cache, bare())
+        image = replace(image, workdir=WORKDIR, env=env, hidden=(*image.hidden, *self.hidden))
         testbed = Testbed(
             self.repo, self.commit, self.source, self.tools, self.pre_install, self.install, tuple(sorted(env.items()))
         )
@@ -112,7 +115,7 @@ def find(instance_id: str, cache: Path) -> Order | Official | None:
             return Official(**fields)
         fields["python"] = Interpreter(**fields["python"])
         fields["tools"] = tuple(File(**each) for each in fields["tools"])
-        fields |= {key: tuple(fields[key]) for key in ("pins", "pre_install", "notes")}
+        fields |= {key: tuple(fields[key]) for key in ("pins", "pre_install", "hidden", "notes")}
         return Order(**fields)
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -16,13 +16,13 @@ from cwm_env.images.downloads import pin_of
 from cwm_env.images.interpreters import Interpreter
 from cwm_env.images.plan import Tools
 from cwm_env.images.recipe import canonical
-from cwm_env.images.swebench import checkouts, conda, requirements
+from cwm_env.images.swebench import checkouts, conda, requirements, vendored
 from cwm_env.images.swebench.checkouts import Checkout
 from cwm_env.images.swebench.index import Dated, File, Upstream
 from cwm_env.images.swebench.orders import Order
 from cwm_env.images.swebench.requirements import joined, pinned
 from cwm_env.images.swebench.specs import Spec, extras_of, spec_of
-from cwm_env.images.swebench.wheels import Workshop, gather, keep, missing, pip_of, workshop
+from cwm_env.images.swebench.wheels import Workshop, gather, keep, keep_pip, missing, pip_of, workshop
 from cwm_env.tasks.swebench import Record
 from cwm_env.types import Image
 
@@ -95,6 +95,7 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
             lost = _resolve(shop, index, wanted, spec, project)
     if given:
         keep(shop, python, pins, tools)
+        keep_pip(python, pins, upstream, tools.downloads)
         gone = set(missing(python, pins, tools.downloads))
         notes += [
             f"{pin} is not in the environment: {lost.get(pin, 'there is no wheel of it')}" for pin in sorted(gone)
@@ -104,6 +105,9 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         notes += lost.values()
         pins = [pip_of(python), *_made(shop, project)]
         keep(shop, python, pins, tools)
+    if vendored.holds(project):
+        pins = vendored.with_older_pip(pins, _time(record.created_at) or tree.date(), upstream)
+        keep_pip(python, pins, upstream, tools.downloads)
     return Order(
         instance_id=record.instance_id,
         repo=record.repo,
@@ -115,6 +119,7 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         pre_install=spec.pre_install,
         install=spec.install,
         version=version,
+        hidden=vendored.hidden(python) if vendored.holds(project) else (),
         fingerprint=asked.fingerprint,
         notes=tuple(notes),
     )
@@ -194,14 +199,16 @@ def _gathered(
     pins = [pin for pin in given.pins if pin.partition("==")[0] != canonical(project)]
     pins += [] if any(pin.startswith("pip==") for pin in pins) else [pip_of(python)]
     index.until = None
-    return pins, gather(shop, python, pins, tools)
+    return pins, gather(shop, python, [pin for pin in pins if not pin.startswith("pip==")], tools)
 
 
 def _resolve(shop: Workshop, index: Dated, wanted: Sequence[str], spec: Spec, project: str) -> dict[str, str]:
     """Make the wheels of what pip takes on that day; a sentence for each that cannot be had, and where it is none."""
     asked = [each for each in wanted if requirements.name_of(each) != canonical(project)]
     target = f"/testbed{extras_of(spec.install)}"
-    notes: dict[str, str] = {}
+    unknown = [each for each in asked if not index.upstream.page(requirements.name_of(each))]
+    asked = [each for each in asked if each not in unknown]
+    notes = {each: f"{each} is not in the environment: the index does not know it" for each in unknown}
     for _ in range(_TRIES):
         try:
             shop.resolve(asked, target=target)

@@ -77,8 +77,10 @@ SETTLE = (
     f"mkdir -p .git/info\ncat > .git/info/exclude <<'EOF'\n{EXCLUDED}EOF\n"
     + r"""
 git config log.showRoot false
-git diff --name-only -z | git update-index -z --assume-unchanged --stdin
-git ls-files --others --exclude-standard --directory | sed 's/[][*?\\!#]/\\&/g; s/^/\//' >> .git/info/exclude
+git diff --name-only -z > /run/changed
+git update-index -z --assume-unchanged --stdin < /run/changed
+git ls-files --others --exclude-standard --directory > /run/made
+sed 's/[][*?\\!#]/\\&/g; s/^/\//' /run/made >> .git/info/exclude
 find . \( -type d ! -perm -755 -o -type f ! -perm -644 \) -exec chmod u+rwX,go+rX {} +
 rm -rf .git/logs .git/FETCH_HEAD .git/ORIG_HEAD
 """
@@ -94,10 +96,15 @@ count=$(git cat-file --batch-all-objects --batch-check='%(objecttype)' | grep -c
 [ -z "$(git status --porcelain)" ] || { echo "git sees changes:"; git status --porcelain | head -20; exit 1; }
 """
 
+WORKBENCH = f"""
+if [ ! -e /opt/workshop ]; then
+    "$1" -m venv --without-pip /opt/workshop
+    pip=({INPUTS}/pip-*.whl)
+    PYTHONPATH=${{pip[0]}} /opt/workshop/bin/python -m pip install --quiet --no-index --no-deps --no-cache-dir \\
+        --disable-pip-version-check "${{pip[0]}}"
+fi
+"""
 WORKSHOP = f"""
-"$1" -m venv --without-pip /opt/workshop
-pip=({INPUTS}/pip-*.whl)
-PYTHONPATH=${{pip[0]}} /opt/workshop/bin/python -m pip install --quiet --no-index --no-deps --no-cache-dir "${{pip[0]}}"
 mkdir -p {OUT} /testbed
 [ ! -e {INPUTS}/checkout.tar ] || tar --extract --file={INPUTS}/checkout.tar --directory=/testbed --no-same-owner
 """

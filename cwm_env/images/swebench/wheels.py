@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from cwm_env.errors import ImageError
 from cwm_env.images import build
@@ -45,7 +49,7 @@ class Workshop:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INPUT": "1",
             "PIP_RETRIES": "1",
-            "PIP_DEFAULT_TIMEOUT": "180",
+            "PIP_DEFAULT_TIMEOUT": "300",  # the index has its own, and tries again
         }
 
     def probe(self, tag: str, arguments: Sequence[str]) -> str:
@@ -85,12 +89,38 @@ def workshop(
     upper = room / "upper"
     upper.mkdir(parents=True)
     upper.chmod(0o755)
-    pip = tools.downloads.wheels(tag_of(python), [pip_of(python)], tools.progress)
     with serving(index) as port:
         allow = (f"127.0.0.1:{port}",)
-        with build.building(below, upper, {pip[0].name: pip[0], **(inputs or {})}, allow=allow) as builder:
-            builder.bash(scripts.WORKSHOP, python.path, what="making the workshop")
+        with build.building(below, upper, {**_pip(python, index.upstream), **(inputs or {})}, allow=allow) as builder:
+            builder.bash(scripts.WORKBENCH + scripts.WORKSHOP, python.path, what="making the workshop")
             yield Workshop(builder, upper, port)
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What every workshop of an interpreter has: pip, in an environment of its own."""
+
+    python: Interpreter
+    kind: ClassVar[str] = "workbench"
+
+    def pins(self) -> list[Any]:
+        """As ``Layer.pins``."""
+        return [self.python.path, self.python.build, pip_of(self.python), scripts.WORKBENCH]
+
+    def needs(self) -> list[str]:
+        """As ``Layer.needs``."""
+        return []
+
+    def build(self, below: Image, target: Path, tools: Tools) -> None:
+        """As ``Layer.build``."""
+        with build.building(below, target, _pip(self.python, Upstream(tools.downloads.directory))) as builder:
+            builder.bash(scripts.WORKBENCH, self.python.path, what="making the workbench")
+
+
+def _pip(python: Interpreter, upstream: Upstream) -> dict[str, Path]:
+    """The wheel of pip under its name."""
+    pin = pip_of(python)
+    return {f"{pin.replace('==', '-')}-py3-none-any.whl": upstream.pinned("pip", pin.partition("==")[2])}
 
 
 def missing(python: Interpreter, pins: Sequence[str], downloads: Downloads) -> list[str]:
@@ -115,12 +145,22 @@ def keep(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools)
         tools.downloads.keep(tag_of(python), names.get(pin.partition("==")[0], pin), wheel)
 
 
+def keep_pip(python: Interpreter, pins: Sequence[str], upstream: Upstream, downloads: Downloads) -> None:
+    """Keep the wheel of pip that is among ``pins``: no workshop is needed for it."""
+    for pin in missing(python, [pin for pin in pins if pin.startswith("pip==")], downloads):
+        version = pin.partition("==")[2]
+        with tempfile.TemporaryDirectory(prefix=".", dir=downloads.directory) as room:
+            copy = shutil.copyfile(upstream.pinned("pip", version), Path(room) / f"pip-{version}-py3-none-any.whl")
+            downloads.keep(tag_of(python), pin, copy)
+
+
 def wheels(python: Interpreter, pins: Sequence[str], below: Image, room: Path, tools: Tools) -> list[Path]:
     """One wheel for each pin.
 
     Raises:
         ImageError: one cannot be had.
     """
+    keep_pip(python, pins, Upstream(tools.downloads.directory), tools.downloads)
     if missing(python, pins, tools.downloads):
         with workshop(python, below, room, Dated(Upstream(tools.downloads.directory)), tools) as shop:
             lost = gather(shop, python, pins, tools)
