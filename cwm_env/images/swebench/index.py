@@ -130,6 +130,12 @@ class Upstream:
             raise ImageError(f"{file.name} has sha256 {digest.hexdigest()}, the package index says {file.sha256}")
 
 
+@cache
+def upstream_in(directory: Path) -> Upstream:
+    """The one of a directory: its pages are read once by a process."""
+    return Upstream(directory)
+
+
 def _connection() -> tuple[Session, list[str]]:
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry

@@ -11,7 +11,7 @@ from cwm_env.images.downloads import wheel_key
 from cwm_env.images.interpreters import Interpreter
 from cwm_env.images.plan import Tools
 from cwm_env.images.swebench import checkouts, scripts
-from cwm_env.images.swebench.index import File, Upstream
+from cwm_env.images.swebench.index import File, upstream_in
 from cwm_env.images.swebench.scripts import CONDA, ENVIRONMENT, WHEELS
 from cwm_env.images.swebench.wheels import tag_of, wheels
 from cwm_env.types import Image
@@ -70,7 +70,7 @@ class Testbed:
 
     def build(self, below: Image, target: Path, tools: Tools) -> None:
         """As ``Layer.build``."""
-        upstream = Upstream(tools.downloads.directory)
+        upstream = upstream_in(tools.downloads.directory)
         inputs = {file.name: upstream.fetch(file) for file in self.tools}
         tools.progress(f"fetching commit {self.commit[:12]} of {self.repo}")
         inputs["checkout.tar"] = checkouts.make(self.source, self.commit, target.with_name("checkout")).archive

@@ -18,11 +18,11 @@ from cwm_env.images.plan import Tools
 from cwm_env.images.recipe import canonical
 from cwm_env.images.swebench import checkouts, conda, requirements, vendored
 from cwm_env.images.swebench.checkouts import Checkout
-from cwm_env.images.swebench.index import Dated, File, Upstream
+from cwm_env.images.swebench.index import Dated, File, Upstream, upstream_in
 from cwm_env.images.swebench.orders import Order
 from cwm_env.images.swebench.requirements import joined, pinned
 from cwm_env.images.swebench.specs import Spec, extras_of, spec_of
-from cwm_env.images.swebench.wheels import Workshop, gather, keep, keep_pip, missing, pip_of, workshop
+from cwm_env.images.swebench.wheels import Workshop, gather, keep, missing, pick, pip_of, workshop
 from cwm_env.tasks.swebench import Record
 from cwm_env.types import Image
 
@@ -75,7 +75,7 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         InputError: the environment cannot be read.
     """
     record = asked.record
-    upstream = Upstream(tools.downloads.directory)
+    upstream = upstream_in(tools.downloads.directory)
     spec = spec_of(record, upstream)
     given = asked.given()
     python, notes = _interpreter(given.python if given else spec.python or _usual(record), record)
@@ -95,7 +95,6 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
             lost = _resolve(shop, index, wanted, spec, project)
     if given:
         keep(shop, python, pins, tools)
-        keep_pip(python, pins, upstream, tools.downloads)
         gone = set(missing(python, pins, tools.downloads))
         notes += [
             f"{pin} is not in the environment: {lost.get(pin, 'there is no wheel of it')}" for pin in sorted(gone)
@@ -107,7 +106,6 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         keep(shop, python, pins, tools)
     if vendored.holds(project):
         pins = vendored.with_older_pip(pins, _time(record.created_at) or tree.date(), upstream)
-        keep_pip(python, pins, upstream, tools.downloads)
     return Order(
         instance_id=record.instance_id,
         repo=record.repo,
@@ -199,7 +197,8 @@ def _gathered(
     pins = [pin for pin in given.pins if pin.partition("==")[0] != canonical(project)]
     pins += [] if any(pin.startswith("pip==") for pin in pins) else [pip_of(python)]
     index.until = None
-    return pins, gather(shop, python, [pin for pin in pins if not pin.startswith("pip==")], tools)
+    pick(python, pins, index.upstream, tools)
+    return pins, gather(shop, missing(python, pins, tools.downloads), index.upstream)
 
 
 def _resolve(shop: Workshop, index: Dated, wanted: Sequence[str], spec: Spec, project: str) -> dict[str, str]:

@@ -13,29 +13,11 @@ from cwm_env.images.recipe import canonical
 from cwm_env.images.swebench.index import Upstream
 
 _VENDORED = frozenset(
-    [
-        "cachecontrol",
-        "certifi",
-        "chardet",
-        "colorama",
-        "distlib",
-        "idna",
-        "msgpack",
-        "packaging",
-        "platformdirs",
-        "pygments",
-        "pyparsing",
-        "requests",
-        "resolvelib",
-        "rich",
-        "six",
-        "tenacity",
-        "tomli",
-        "truststore",
-        "typing-extensions",
-        "urllib3",
-        "webencodings",
-    ]
+    {
+        *("cachecontrol", "certifi", "chardet", "colorama", "distlib", "idna", "msgpack", "packaging", "platformdirs"),
+        *("pygments", "pyparsing", "requests", "resolvelib", "rich", "six", "tenacity", "tomli", "truststore"),
+        *("typing-extensions", "urllib3", "webencodings"),
+    }
 )
 _WHEELS = "/usr/share/python-wheels"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,8 @@ from cwm_env.images import build
 from cwm_env.images.downloads import Downloads, PythonTag, pin_of
 from cwm_env.images.interpreters import Interpreter
 from cwm_env.images.plan import Tools
-from cwm_env.images.swebench import scripts
-from cwm_env.images.swebench.index import Dated, Upstream, serving
+from cwm_env.images.swebench import picking, scripts
+from cwm_env.images.swebench.index import Dated, Upstream, serving, upstream_in
 from cwm_env.types import Image
 
 _PIPS = {"3.6": "21.3.1", "3.7": "24.0", "3.8": "25.0.1"}
@@ -113,7 +111,7 @@ class Workbench:
 
     def build(self, below: Image, target: Path, tools: Tools) -> None:
         """As ``Layer.build``."""
-        with build.building(below, target, _pip(self.python, Upstream(tools.downloads.directory))) as builder:
+        with build.building(below, target, _pip(self.python, upstream_in(tools.downloads.directory))) as builder:
             builder.bash(scripts.WORKBENCH, self.python.path, what="making the workbench")
 
 
@@ -128,13 +126,27 @@ def missing(python: Interpreter, pins: Sequence[str], downloads: Downloads) -> l
     return [pin for pin in pins if downloads.kept(tag_of(python), pin) is None]
 
 
-def gather(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools) -> dict[str, str]:
-    """Make the wheels of those pins whose wheels are not here; for each that cannot be had, why."""
+def pick(python: Interpreter, pins: Sequence[str], upstream: Upstream, tools: Tools) -> None:
+    """Bring the wheels of pins here that the index has."""
     wanted = missing(python, pins, tools.downloads)
-    if not wanted:
-        return {}
-    tools.progress(f"downloading {len(wanted)} Python packages")
-    return _each(shop, wanted)
+    if wanted:
+        tools.progress(f"downloading {len(wanted)} Python packages")
+        picking.pick(upstream, wanted, tag_of(python), python.minor, tools.downloads)
+
+
+def gather(shop: Workshop, pins: Sequence[str], upstream: Upstream) -> dict[str, str]:
+    """Make wheels of pins, one by one; for each that cannot be made, why."""
+    reasons = {}
+    for pin in pins:
+        if not upstream.page(pin.partition("==")[0]):
+            reasons[pin] = "the package index does not know it"
+            continue
+        try:
+            shop.resolve([pin], deps=False)
+        except ImageError as error:
+            lines = str(error).strip().splitlines()
+            reasons[pin] = next((line for line in reversed(lines) if "ERROR" in line), lines[-1]).strip()
+    return reasons
 
 
 def keep(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools) -> None:
@@ -145,40 +157,19 @@ def keep(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools)
         tools.downloads.keep(tag_of(python), names.get(pin.partition("==")[0], pin), wheel)
 
 
-def keep_pip(python: Interpreter, pins: Sequence[str], upstream: Upstream, downloads: Downloads) -> None:
-    """Keep the wheel of pip that is among ``pins``: no workshop is needed for it."""
-    for pin in missing(python, [pin for pin in pins if pin.startswith("pip==")], downloads):
-        version = pin.partition("==")[2]
-        with tempfile.TemporaryDirectory(prefix=".", dir=downloads.directory) as room:
-            copy = shutil.copyfile(upstream.pinned("pip", version), Path(room) / f"pip-{version}-py3-none-any.whl")
-            downloads.keep(tag_of(python), pin, copy)
-
-
 def wheels(python: Interpreter, pins: Sequence[str], below: Image, room: Path, tools: Tools) -> list[Path]:
     """One wheel for each pin.
 
     Raises:
         ImageError: one cannot be had.
     """
-    keep_pip(python, pins, Upstream(tools.downloads.directory), tools.downloads)
-    if missing(python, pins, tools.downloads):
-        with workshop(python, below, room, Dated(Upstream(tools.downloads.directory)), tools) as shop:
-            lost = gather(shop, python, pins, tools)
+    upstream = upstream_in(tools.downloads.directory)
+    pick(python, pins, upstream, tools)
+    if rest := missing(python, pins, tools.downloads):
+        with workshop(python, below, room, Dated(upstream), tools) as shop:
+            lost = gather(shop, rest, upstream)
         keep(shop, python, pins, tools)
         for pin in missing(python, pins, tools.downloads):
             raise ImageError(f"{pin} cannot be had: {lost.get(pin, 'pip left no wheel of it')}")
     found = [tools.downloads.kept(tag_of(python), pin) for pin in pins]
     return [wheel for wheel in found if wheel]
-
-
-def _each(shop: Workshop, pins: Sequence[str]) -> dict[str, str]:
-    """All at once; where that fails, in halves, so that what fails is known by name."""
-    try:
-        shop.resolve(pins, deps=False)
-    except ImageError as error:
-        if len(pins) == 1:
-            lines = str(error).strip().splitlines()
-            return {pins[0]: next((line for line in reversed(lines) if "rror" in line), lines[-1]).strip()}
-        half = len(pins) // 2
-        return {**_each(shop, pins[:half]), **_each(shop, pins[half:])}
-    return {}
