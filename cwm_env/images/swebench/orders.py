@@ -115,7 +115,7 @@ def find(instance_id: str, cache: Path) -> Order | Official | None:
             return Official(**fields)
         fields["python"] = Interpreter(**fields["python"])
         fields["tools"] = tuple(File(**each) for each in fields["tools"])
-        fields |= {key: tuple(fields[key]) for key in ("pins", "pre_install", "hidden", "notes")}
+        fields |= {key: tuple(fields.get(key, ())) for key in ("pins", "pre_install", "hidden", "notes")}
         return Order(**fields)
     except (OSError, ValueError, TypeError, KeyError):
         return None
