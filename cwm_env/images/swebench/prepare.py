@@ -90,6 +90,7 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         project, files = _probe(shop, index, spec, version)
         if given:
             pins, lost = _gathered(shop, index, given, project, python, tools)
+            notes += _completed(shop, index, [pin for pin in pins if pin not in lost], project, spec)
         else:
             tools.progress("resolving the environment")
             lost = _resolve(shop, index, wanted, spec, project)
@@ -99,7 +100,9 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         notes += [
             f"{pin} is not in the environment: {lost.get(pin, 'there is no wheel of it')}" for pin in sorted(gone)
         ]
-        pins = [pin for pin in pins if pin not in gone]
+        names = {pin.partition("==")[0] for pin in pins}
+        more = [pin for pin in _made(shop, project) if pin.partition("==")[0] not in names]
+        pins = [*(pin for pin in pins if pin not in gone), *more]
     else:
         notes += lost.values()
         pins = [pip_of(python), *_made(shop, project)]
@@ -199,6 +202,26 @@ def _gathered(
     index.until = None
     pick(python, pins, index.upstream, tools)
     return pins, gather(shop, missing(python, pins, tools.downloads), index.upstream)
+
+
+def _completed(shop: Workshop, index: Dated, pins: Sequence[str], project: str, spec: Spec) -> list[str]:
+    """Make what a pinned environment lacks of what the repository depends on, as of the day of its newest package."""
+    extras = extras_of(spec.install)
+    names = {pin.partition("==")[0] for pin in pins}
+    if not extras and shop.requires(project) <= names:
+        return []
+    days = [
+        file.upload_time
+        for name, version in pinned(pins).items()
+        for file in index.upstream.page(name)
+        if file.version == version and file.upload_time
+    ]
+    index.until = max(days, default=None)
+    try:
+        shop.complete(pins, f"/testbed{extras}")
+    except ImageError as error:
+        return [f"the pinned environment could not be completed: {str(error).splitlines()[-1]}"]
+    return []
 
 
 def _resolve(shop: Workshop, index: Dated, wanted: Sequence[str], spec: Spec, project: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from cwm_env.images import build
 from cwm_env.images.downloads import Downloads, PythonTag, pin_of
 from cwm_env.images.interpreters import Interpreter
 from cwm_env.images.plan import Tools
+from cwm_env.images.recipe import canonical
 from cwm_env.images.swebench import picking, scripts
 from cwm_env.images.swebench.index import Dated, Upstream, serving, upstream_in
 from cwm_env.types import Image
@@ -73,6 +74,30 @@ class Workshop:
         options = "" if deps else "--no-deps"
         what = "resolving the environment"
         self._builder.bash(scripts.RESOLVE, target, options, *requirements, what=what, cwd="/testbed", env=self._env)
+
+    def requires(self, project: str) -> set[str]:
+        """Canonical names of what the probed repository depends on, without its extras."""
+        script = '/opt/workshop/bin/python -m pip show "$1" > /run/shown'
+        self._builder.bash(script, project, what="reading what the repository depends on", env=self._env)
+        found = re.search(r"^Requires:(.*)$", self._builder.read("/run/shown").decode(errors="replace"), re.MULTILINE)
+        return {canonical(name.strip()) for name in found[1].split(",") if name.strip()} if found else set()
+
+    def complete(self, pins: Sequence[str], target: str) -> None:
+        """Make the wheels of what the repository depends on, as far as ``pins`` leave it open.
+
+        Raises:
+            ImageError: that cannot be done.
+        """
+        script = 'printf "%s\\n" "$@" > /run/constraints'
+        self._builder.bash(script, *pins, what="writing the pins")
+        self._builder.bash(
+            scripts.RESOLVE,
+            target,
+            "-c /run/constraints",
+            what="completing the environment",
+            cwd="/testbed",
+            env=self._env,
+        )
 
     def wheels(self) -> list[Path]:
         """What was made, once the workshop is closed."""
