@@ -94,6 +94,7 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
         else:
             tools.progress("resolving the environment")
             lost = _resolve(shop, index, wanted, spec, project)
+    made = _made(shop, project)
     if given:
         keep(shop, python, pins, tools)
         gone = set(missing(python, pins, tools.downloads))
@@ -101,11 +102,11 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
             f"{pin} is not in the environment: {lost.get(pin, 'there is no wheel of it')}" for pin in sorted(gone)
         ]
         names = {pin.partition("==")[0] for pin in pins}
-        more = [pin for pin in _made(shop, project) if pin.partition("==")[0] not in names]
+        more = [pin for pin in made if pin.partition("==")[0] not in names]
         pins = [*(pin for pin in pins if pin not in gone), *more]
     else:
         notes += lost.values()
-        pins = [pip_of(python), *_made(shop, project)]
+        pins = [pip_of(python), *made]
         keep(shop, python, pins, tools)
     if vendored.holds(project):
         pins = vendored.with_older_pip(pins, _time(record.created_at) or tree.date(), upstream)
