@@ -141,6 +141,8 @@ class HiddenTests:
     are dropped in every task."""
     unprotected: tuple[str, ...] = ()
     """Glob patterns of what a fix in this task may touch although it is protected in others."""
+    tree: str = ""
+    """The directory whose change is graded; empty for the image's workdir."""
     ignored: bool = False
     """Whether files that the repository's ``.gitignore`` names belong to the change."""
     reinstall: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cwm_env.cli.output import console, errors, names, print_json
-from cwm_env.errors import InputError
+from cwm_env.errors import InputError, TaskError
 from cwm_env.tasks import list_tasks, resolve
 from cwm_env.types import Task
 
@@ -196,6 +197,47 @@ def swebench(source: str, select: tuple[str, ...], split: str | None, as_json: b
         counts = (str(len(each.fail_to_pass)), str(len(each.pass_to_pass)))
         table.add_row(escape(f"swebench:{each.instance_id}"), *counts, escape(" ".join(each.problems)))
     console.print(table)
+
+
+@import_.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--select", multiple=True, metavar="GLOB", help="Only tasks whose name matches; may be repeated.")
+@click.option("--tree", metavar="DIR", help="Grade changes below DIR instead of the image's workdir; / takes all.")
+@click.option("--unprotected", multiple=True, metavar="GLOB", help="Changes that count although they are protected.")
+@_JSON
+def harbor(path: Path, select: tuple[str, ...], tree: str | None, unprotected: tuple[str, ...], as_json: bool) -> int:
+    """Keep copies of Harbor's tasks: PATH is one, or a directory of them.
+
+    They run as harbor:NAME. What of a task does not run here is said, and the exit code is 1 if there is any such
+    task; `tasks validate harbor:NAME` tries the others.
+
+    \b
+    Example:
+      cwm-env tasks import harbor ./terminal-bench --select 'git-*'
+    """
+    from cwm_env.tasks import imported
+
+    every = imported.found(path)
+    chosen = [each for each in every if not select or any(fnmatch.fnmatchcase(each.resolve().name, g) for g in select)]
+    if not chosen:
+        raise InputError(f"{path}: none of its {len(every)} tasks matches {', '.join(select)}")
+    own = {key: value for key, value in (("tree", tree), ("unprotected", list(unprotected))) if value}
+    rows = []
+    for directory in chosen:
+        row = {"id": f"{imported.PREFIX}{directory.resolve().name}", "runner": "", "problem": ""}
+        try:
+            row["runner"] = imported.keep(directory, own).tests.runner
+        except TaskError as error:
+            row["problem"] = str(error)
+        rows.append(row)
+    if as_json:
+        print_json(rows)
+    else:
+        table = Table(names("task"), "runner", "what does not run here")
+        for row in rows:
+            table.add_row(*map(escape, row.values()))
+        console.print(table)
+    return 1 if any(row["problem"] for row in rows) else 0
 
 
 def _as_json(found: Admission) -> dict[str, Any]:

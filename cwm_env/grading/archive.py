@@ -73,6 +73,21 @@ def unpack(
         raise GradingError(f"files could not be unpacked in {directory}: {text(done.stderr).strip()}")
 
 
+def remove(sandbox: Sandbox, directory: str, paths: Iterable[bytes]) -> None:
+    """Remove what is at paths relative to a directory, whole trees too, and directories that become empty, as git does.
+
+    Raises:
+        GradingError: something could not be removed.
+    """
+    script = """cd "$1" && mapfile -d '' -t paths
+    for ((at = 0; at < ${#paths[@]}; at += 500)); do rm -rf -- "${paths[@]:at:500}" || exit; done
+    for path in "${paths[@]}"; do [ "$path" = "${path%/*}" ] || printf '%s\\0' "${path%/*}"; done | sort -zu |
+        while IFS= read -r -d '' place; do rmdir -p -- "$place" 2>/dev/null || true; done"""
+    done = program(sandbox, ["bash", "-c", script, "remove", directory], input=b"".join(path + b"\0" for path in paths))
+    if done.exit_code:
+        raise GradingError(f"files could not be removed from {directory}: {text(done.stderr).strip()}")
+
+
 def read_files(sandbox: Sandbox, paths: Sequence[str], limit: int) -> Mapping[str, bytes]:
     """The content of regular files, by the absolute paths asked for; those that are not there are left out.
 

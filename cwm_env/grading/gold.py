@@ -47,7 +47,7 @@ def _make(backend: Backend, image: Image, task: Task) -> str:
         if code:
             raise TaskError(f"{where}: exited with {code}: {said.strip()[-300:]}")
         episode.stop()
-        patch = patches.take(episode, fresh, image, task.tests)
+        patch = patches.take(episode, fresh, patches.tree_of(image, task.tests), task.tests)
     except ValueError as error:
         raise TaskError(f"{where}: {error}") from None
     finally:

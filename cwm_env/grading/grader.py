@@ -41,6 +41,7 @@ class Grader:
         """
         self._backend = backend
         self._image = image
+        self._tree = patches.tree_of(image, task.tests)
         self._task = task
         self._reward = rewards.named(reward)
         if self._reward in rewards.NEEDS_GOLD and task.solution is None:
@@ -86,7 +87,7 @@ class Grader:
         """
         episode = self._backend.create(self._image, self._limits)
         try:
-            complaint = patches.apply(episode, self._image, patch)
+            complaint = patches.apply(episode, self._tree, patch)
             if complaint:
                 return self._rewarded(replace(_unresolved(f"the patch does not apply: {complaint}"), patch=patch))
             return self.grade(episode)
@@ -100,7 +101,7 @@ class Grader:
             GradingError: the tests could not be brought in.
             SandboxError: a sandbox failed.
         """
-        image, tests = self._image, self._task.tests
+        tree, tests = self._tree, self._task.tests
         if tests.reinstall:
             built = self._reinstall(patch)
             if isinstance(built, Grade):
@@ -108,17 +109,17 @@ class Grader:
             patch = built
         with self._clone() as clone:
             with self._phase("prepare"):
-                known = inspect(clone, image)
-                overlay = hidden.overlay_of(self._backend, image, self._limits, tests, known)
-                brought = hidden.prepare(clone, known, image, tests, overlay)
+                known = inspect(clone, tree)
+                overlay = hidden.overlay_of(self._backend, tree, self._limits, tests, known)
+                brought = hidden.prepare(clone, known, tree, tests, overlay)
             with self._phase("apply"):
-                complaint = patches.apply(clone, image, patch)
+                complaint = patches.apply(clone, tree, patch)
             if complaint:
                 return _unresolved(f"the patch does not apply: {complaint}")
             with self._phase("bring"):
                 brought.bring(clone)
             with self._phase("tests"):
-                return runner.run_tests(clone, image, tests, brought)
+                return runner.run_tests(clone, self._image, tests, brought)
 
     def _check(self) -> None:
         tests = self._task.tests
@@ -130,7 +131,7 @@ class Grader:
 
     def _take(self, stopped: Sandbox, tests: HiddenTests) -> patches.Patch:
         with self._clone() as clone, self._phase("take"):
-            return patches.take(stopped, clone, self._image, tests)
+            return patches.take(stopped, clone, self._tree, tests)
 
     def _reinstall(self, patch: str) -> str | Grade:
         """The patch, with what the task's build commands make of the patched tree below the workdir.
@@ -140,7 +141,7 @@ class Grader:
         tests = replace(self._task.tests, ignored=True)
         with self._clone() as clone:
             with self._phase("reinstall"):
-                complaint = patches.apply(clone, self._image, patch)
+                complaint = patches.apply(clone, self._tree, patch)
                 if complaint:
                     return _unresolved(f"the patch does not apply: {complaint}")
                 code, said = runner.run_bash(clone, self._image, tests.reinstall, tests.timeout)

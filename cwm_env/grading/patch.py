@@ -7,10 +7,10 @@ image, and the clone's own git, with an index of its own, writes the difference.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cwm_env.errors import GradingError
-from cwm_env.grading import archive, git
+from cwm_env.grading import archive, git, plain
 from cwm_env.grading.pristine import Pristine, inspect
 from cwm_env.grading.protect import Rules, text
 from cwm_env.sandbox.base import Change, Sandbox
@@ -65,6 +65,11 @@ class Patch:
     """Changed paths that do not count because the repository's ``.gitignore`` names them."""
 
 
+def tree_of(image: Image, tests: HiddenTests) -> Image:
+    """The image with the directory whose change is graded as its workdir: what everything here takes for an image."""
+    return replace(image, workdir=tests.tree) if tests.tree else image
+
+
 def take(stopped: Sandbox, fresh: Sandbox, image: Image, tests: HiddenTests) -> Patch:
     """The patch of a stopped episode, written in ``fresh``, a clone that nothing has touched and that is spent by it.
 
@@ -74,10 +79,14 @@ def take(stopped: Sandbox, fresh: Sandbox, image: Image, tests: HiddenTests) -> 
         SandboxError: the tree could not be read.
     """
     known = inspect(fresh, image)
-    plan = _plan(changes_of(stopped, image), known, Rules(image, tests))
+    tree = known if known.repository else plain.Tree(fresh, image.workdir)
+    plan = _plan(changes_of(stopped, image), tree, Rules(image, tests))
     dropped = tuple(sorted(map(text, plan.dropped)))
     if not plan.kept and not plan.gone:
         return Patch("", dropped)
+    if isinstance(tree, plain.Tree):
+        old = tree.read({*plan.gone, *plan.kept})
+        return Patch(plain.difference(old.values(), plan.kept.values()), dropped)
     modes = ["all" if tests.ignored else "listed", "clean" if known.clean else "dirty"]
     argv = ["bash", "-c", _TAKE, "take", image.workdir, *modes]
     done = archive.program(fresh, argv, input=plan.archive(), output_limit=LARGEST * 2)
@@ -104,9 +113,11 @@ def changes_of(stopped: Sandbox, image: Image) -> list[Change]:
 
 
 def apply(clone: Sandbox, image: Image, patch: str) -> str:
-    """Apply a patch to a clone. Returns git's complaint, empty where it applied."""
+    """Apply a patch to a clone that nothing has touched. Returns git's complaint, empty where it applied."""
     if not patch:
         return ""
+    if not inspect(clone, image).repository:
+        return plain.apply(clone, image.workdir, patch)
     data = patch.encode("utf-8", "surrogateescape")
     done = archive.program(clone, ["bash", "-c", _APPLY, "apply", image.workdir], input=data)
     return "" if done.exit_code == 0 else text(done.stderr).strip() or f"git apply exited with {done.exit_code}"
@@ -139,7 +150,7 @@ class _Plan:
         return archive.pack([*files, Change(b"tree", "file", 0o600, archive.pack(self.kept.values()))])
 
 
-def _plan(changes: Iterable[Change], known: Pristine, rules: Rules) -> _Plan:
+def _plan(changes: Iterable[Change], known: Pristine | plain.Tree, rules: Rules) -> _Plan:
     """Split the changes into what counts and what does not, deletions down to single files."""
     plan = _Plan(tracked=known.tracked)
     for change in changes:

@@ -37,6 +37,8 @@ class Pristine:
     """Those of them that are in its commit."""
     clean: bool
     """Whether they are as the commit has them."""
+    repository: bool = True
+    """False where the workdir is none, or the image has no git: nothing else is known then (``plain``)."""
     contents: dict[str, bytes] = field(default_factory=dict)
     """What was read of it so far, by absolute path."""
     overlays: dict[str, tuple[Change, ...]] = field(default_factory=dict)
@@ -69,7 +71,7 @@ def inspect(clone: Sandbox, image: Image) -> Pristine:
     """What is known of the image; ``clone``, which nothing has touched yet, is asked the first time.
 
     Raises:
-        GradingError: the image's workdir is no repository with a commit.
+        GradingError: its repository cannot be read.
         SandboxError: the clone failed.
     """
     key = (image.digest, image.layers, image.workdir)
@@ -96,9 +98,7 @@ def contents(clone: Sandbox, known: Pristine, paths: Sequence[str]) -> Mapping[s
 def _read(clone: Sandbox, image: Image) -> Pristine:
     done = archive.program(clone, ["bash", "-c", _LIST, "list", image.workdir], output_limit=LARGEST)
     if done.exit_code == 3:
-        raise GradingError(
-            f"image {image.name} cannot be graded: there is no commit in {image.workdir} to compare with"
-        )
+        return Pristine((), frozenset(), clean=True, repository=False)
     if done.exit_code or done.truncated:
         raise GradingError(f"image {image.name} cannot be graded: {done.stderr.decode(errors='replace').strip()}")
     state, _, rest = done.stdout.partition(b"\0")

@@ -178,17 +178,22 @@ def _run_script(clone: Sandbox, image: Image, tests: HiddenTests) -> Ran:
     done = run(clone, argv, env=env, cwd=image.workdir, timeout=tests.timeout, output_limit=_PRINTED)
     clone.kill_processes()
     script = _READ.format(limit=4096)
-    argv = ["bash", "-c", script, "read", "/logs/verifier/reward.txt", "/logs/verifier/reward.json"]
+    argv = ["bash", "-c", script, "read", "/logs/verifier/reward.json", "/logs/verifier/reward.txt"]
     read = run(clone, argv, env=env, timeout=_READ_SECONDS)
     return Ran(reports.Report({}, done.exit_code), done.exit_code, _tail(done.stdout), reward=_reward(read))
 
 
 def _reward(read: Completed) -> float | None:
-    """The first file's number, or what ``reward`` of the JSON file says; None unless it lies in 0 to 1."""
+    """What the first file says, as Harbor reads it; None unless it is one number, and lies in 0 to 1.
+
+    A JSON file may hold several: ``reward`` is the one, or the only one.
+    """
     for text in filter(None, read.stdout.split(b"\0")):
         try:
             value = json.loads(text)
-            number = float(value["reward"] if isinstance(value, dict) else value)
+            if isinstance(value, dict):
+                value = value["reward"] if "reward" in value or len(value) != 1 else next(iter(value.values()))
+            number = float(value)
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
         if math.isfinite(number) and 0.0 <= number <= 1.0:

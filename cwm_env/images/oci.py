@@ -67,9 +67,8 @@ class Contents:
     user: str
     layers: tuple[Layer, ...]
 
-    def image(self, name: str, directory: Path) -> Image:
-        """The image that it becomes, its layers below ``directory``."""
-        paths = tuple(directory / layer.key for layer in self.layers)
+    def image(self, name: str, paths: tuple[Path, ...]) -> Image:
+        """The image that it becomes, its layers at ``paths``."""
         return Image(name, self.digest, paths, self.workdir, self.user, self.env)
 
 

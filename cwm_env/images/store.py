@@ -5,6 +5,7 @@ images/NAME.json  which layers and downloads a built image has
 downloads/KEY     what came from the package index
 building/…        layers that are not whole; what a killed process left is removed by ``prune``
 blobs/…           layers of images of others as they were fetched, which ``prune`` removes
+same/DIGEST       the KEY of the layer that was exported as an archive of this digest
 locks/…           one for each layer, one for downloads; ``store`` is shared by builders, alone with who removes
 """
 
@@ -28,7 +29,7 @@ from cwm_env.images.swebench import orders
 from cwm_env.paths import cache_dir
 from cwm_env.types import Image
 
-_DIRECTORIES = ("building", "downloads", "images", "layers", "locks")
+_DIRECTORIES = ("building", "downloads", "images", "layers", "locks", "same")
 
 
 class ImageStore:
@@ -133,10 +134,11 @@ class ImageStore:
             with self.working() as room:
                 room.mkdir()
                 found = foreign.fetch(known, room, self.directory / "blobs", login, say)
+                paths = []
                 for number, layer in enumerate(found.layers, 1):
                     say(f"unpacking layer {number} of {len(found.layers)}")
-                    self._make_layer(layer.key, layer.unpack, say)
-                image = found.image(known, self.directory / "layers")
+                    paths.append(self._same(layer.digest) or self._make_layer(layer.key, layer.unpack, say))
+                image = found.image(known, tuple(paths))
                 self._records.write_image(image, source=source)
         return image
 
@@ -152,7 +154,9 @@ class ImageStore:
 
         image = self.get(name, progress=progress)
         with self._explained(f"image {image.name}: "), path.open("wb") as out:
-            write_archive(image, tag_of(image), out)
+            digests = write_archive(image, tag_of(image), out)
+            for layer, digest in zip(image.layers, digests, strict=True):  # what comes back shares them
+                (self.directory / "same" / digest).write_text(layer.name)
 
     def usage(self) -> tuple[dict[str, tuple[int, int]], int]:
         """Bytes on disk: of each image by name, all its layers and those that no other has; and of all together."""
@@ -209,6 +213,7 @@ class ImageStore:
             freed = sum(self._discard(path) for path in known if path not in used)
             locks = [path for path in (self.directory / "locks").iterdir() if path.name != "store"]
             rest = [*(self.directory / "building").iterdir(), *locks, self.directory / "blobs"]
+            rest += [path for path in (self.directory / "same").iterdir() if self._same(f":{path.name}") is None]
             return freed + sum(map(remove_tree, rest))
 
     def _plan(self, name: str) -> Plan:
@@ -251,14 +256,22 @@ class ImageStore:
 
         self._make_layer(step.key, fill, progress)
 
-    def _make_layer(self, key: str, fill: Callable[[Path], None], progress: Callable[[str], None]) -> None:
-        """Have ``fill`` write a layer into an empty directory, unless it is there."""
+    def _same(self, digest: str) -> Path | None:
+        """The layer that was exported with this digest, if it is still there."""
+        try:
+            layer = self.directory / "layers" / (self.directory / "same" / digest.partition(":")[2]).read_text()
+        except FileNotFoundError:
+            return None
+        return layer if layer.is_dir() else None
+
+    def _make_layer(self, key: str, fill: Callable[[Path], None], progress: Callable[[str], None]) -> Path:
+        """Have ``fill`` write a layer into an empty directory, unless it is there; where it is."""
         layer = self.directory / "layers" / key
         if layer.is_dir():
-            return
+            return layer
         with locked(self._lock(key), waiting=lambda: progress("waiting for another process that builds it")):
             if layer.is_dir():
-                return
+                return layer
             room = self.directory / "building" / f"{key}-{secrets.token_hex(4)}"
             target = room / "layer"
             target.mkdir(parents=True)
@@ -268,6 +281,7 @@ class ImageStore:
                 target.rename(layer)
             finally:
                 remove_tree(room)
+        return layer
 
     def _discard(self, path: Path) -> int:
         """Remove what others take to be whole while it has its name."""

@@ -1,7 +1,8 @@
 """Harbor on our sandboxes: ``harbor run --env cwm_env.integrations.harbor:CwmEnvironment``.
 
-The task's ``environment/Dockerfile`` is built once and converted (``cwm_env.images``); each trial is then a clone of
-it on the embedded sandbox, or on whatever backend ``--ek backend=docker:runsc`` names.
+The task's ``environment/Dockerfile`` is built once and converted (``cwm_env.images``), or its ``docker_image`` fetched;
+each trial is then a clone of it on the embedded sandbox, or on whatever backend ``--ek backend=docker:runsc`` names.
+Where Harbor says that the network is public, a sandbox has none, unless ``--ek network=host`` gives it the machine's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harbor.environments.base import BaseEnvironment, ExecResult
-from harbor.environments.capabilities import EnvironmentCapabilities
+from harbor.environments.capabilities import EnvironmentCapabilities, EnvironmentResourceCapabilities
 
 from cwm_env.errors import SandboxError
 from cwm_env.images import ImageStore
@@ -33,13 +34,14 @@ _LARGEST = 4 << 30
 class CwmEnvironment(BaseEnvironment):  # type: ignore[misc]  # harbor has no types of its own where it is not installed
     """A Harbor environment that is one of our sandboxes."""
 
-    def __init__(self, *args: Any, backend: str = "namespaces", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, backend: str = "namespaces", network: str = "none", **kwargs: Any) -> None:
         """
         Args:
             args: Harbor's own, as kwargs.
             backend: name of one of our backends.
+            network: what a task gets whose network is public: ``none``, or ``host``.
         """
-        self._backend = backend_named(backend)
+        self._backend, self._public = backend_named(backend), network
         self._sandbox: Sandbox | None = None
         self._image: Image | None = None
         super().__init__(*args, **kwargs)
@@ -51,8 +53,18 @@ class CwmEnvironment(BaseEnvironment):  # type: ignore[misc]  # harbor has no ty
 
     @property
     def capabilities(self) -> EnvironmentCapabilities:
-        """What Harbor may ask for: no network, no GPU, nothing mounted."""
-        return EnvironmentCapabilities(disable_internet=True)
+        """What Harbor may ask for: no network or a few names of it, no GPU, nothing mounted."""
+        return EnvironmentCapabilities(
+            disable_internet=True,
+            network_allowlist=True,
+            network_allowlist_hostnames=True,
+            network_allowlist_wildcard_hostnames=True,
+        )
+
+    @classmethod
+    def resource_capabilities(cls) -> EnvironmentResourceCapabilities:
+        """What Harbor may limit."""
+        return EnvironmentResourceCapabilities(cpu_limit=True, memory_limit=True, fractional_cpus=True)
 
     async def start(self, force_build: bool) -> None:
         """Build and convert the image where it is missing, and make the sandbox."""
@@ -118,8 +130,8 @@ class CwmEnvironment(BaseEnvironment):  # type: ignore[misc]  # harbor has no ty
         )
 
     def _validate_definition(self) -> None:
-        if not (self.environment_dir / "Dockerfile").is_file():
-            raise FileNotFoundError(f"{self.environment_dir}: has no Dockerfile, which is what cwm-env builds")
+        if not self.task_env_config.docker_image and not (self.environment_dir / "Dockerfile").is_file():
+            raise FileNotFoundError(f"{self.environment_dir}: has no Dockerfile, and its task names no docker_image")
 
     @property
     def _made(self) -> Sandbox:
@@ -129,7 +141,8 @@ class CwmEnvironment(BaseEnvironment):  # type: ignore[misc]  # harbor has no ty
 
     def _start(self, force_build: bool) -> None:
         store = ImageStore()
-        name = str(self.environment_dir)
+        image = self.task_env_config.docker_image
+        name = f"docker://{image}" if image else str(self.environment_dir)
         self._image = store.fetch(name) if force_build else store.get(name)
         given = {
             "cpus": self._effective_cpus,
@@ -137,9 +150,14 @@ class CwmEnvironment(BaseEnvironment):  # type: ignore[misc]  # harbor has no ty
             "disk": self._effective_storage_mb and self._effective_storage_mb * _MIB,
         }
         limits: dict[str, Any] = {key: value for key, value in given.items() if value}
-        self._sandbox = self._backend.create(self._image, Limits(**limits))
+        self._sandbox = self._backend.create(self._image, Limits(**limits, **self._network()))
         run(self._sandbox, ["mkdir", "-p", "/logs/agent", "/logs/verifier", "/logs/artifacts"], timeout=60)
         run(self._sandbox, ["chmod", "-R", "777", "/logs"], timeout=60)
+
+    def _network(self) -> dict[str, Any]:
+        if self._network_is_allowlist:
+            return {"network": "allow", "allow": tuple(self.network_policy.allowed_hosts)}
+        return {"network": self._public if self._network_is_public else "none"}
 
     def _download(self, source: str, target: Path) -> None:
         pieces = b"".join(self._made.archive(source))

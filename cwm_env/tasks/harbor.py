@@ -79,14 +79,18 @@ def _image(directory: Path, file: schema.TaskFile) -> str:
         raise TaskError(
             f"{directory / 'task.toml'}: [metadata.cwm_env] image: environment/image.toml says it already; keep one of them"
         )
+    for compose in ("docker-compose.yaml", "docker-compose.yml"):
+        if (environment / compose).exists():
+            raise TaskError(f"{environment / compose}: tasks of several containers do not run here, only those of one")
     if name is not None:
         return name
     if has_recipe or (environment / "Dockerfile").exists():
         return str(environment.resolve())
-    hint = "; [environment] docker_image alone needs a Dockerfile here" if file.environment.docker_image else ""
+    if file.environment.docker_image:
+        return f"docker://{file.environment.docker_image}"
     raise TaskError(
         f"{directory}: has no image: write environment/image.toml, or name a shipped image in task.toml "
-        f"([metadata.cwm_env] image){hint}"
+        "([metadata.cwm_env] image)"
     )
 
 
@@ -104,9 +108,10 @@ def _tests(directory: Path, file: schema.TaskFile) -> HiddenTests:
                 raise TaskError(
                     f"{where}: [metadata.cwm_env] {key}: only 'pytest' and 'unittest' take it, this is {runner!r}"
                 )
-    for path in own.paths or ():
-        if not path.startswith("/"):
-            raise TaskError(f"{where}: [metadata.cwm_env] paths: {path!r} is not an absolute path in the sandbox")
+    for key, paths in (("paths", own.paths or ()), ("tree", [own.tree] if own.tree else ())):
+        for path in paths:
+            if not path.startswith("/"):
+                raise TaskError(f"{where}: [metadata.cwm_env] {key}: {path!r} is not an absolute path in the sandbox")
     for key in ("protected", "unprotected"):
         for pattern in getattr(own, key):
             if pattern.startswith("/"):
@@ -122,6 +127,7 @@ def _tests(directory: Path, file: schema.TaskFile) -> HiddenTests:
         pass_to_pass=expected[1],
         protected=tuple(own.protected),
         unprotected=tuple(own.unprotected),
+        tree=own.tree or "",
         ignored=own.ignored,
         reinstall=own.reinstall,
         patch=patch.read_bytes().decode("utf-8", "surrogateescape") if patch.is_file() else "",

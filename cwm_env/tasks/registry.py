@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cwm_env.errors import TaskError
 from cwm_env.paths import data_dir
+from cwm_env.tasks import imported
 from cwm_env.tasks.harbor import is_directory, load_task
 from cwm_env.tasks.swebench.kept import kept_task
 from cwm_env.types import Task
@@ -22,7 +23,7 @@ def list_tasks() -> list[str]:
 
 
 def resolve(spec: str | Path | Task) -> Task:
-    """The task that ``spec`` means: itself, a shipped id, ``swebench:ID``, or a directory's path.
+    """The task that ``spec`` means: itself, a shipped id, ``swebench:ID``, ``harbor:NAME``, or a directory's path.
 
     A shipped id wins over a directory of the same name; ``./NAME`` is always a path.
 
@@ -37,6 +38,8 @@ def resolve(spec: str | Path | Task) -> Task:
         raise TaskError(f"a task is an id, a path or a Task, not {type(spec).__name__}")
     if spec.startswith(_SWEBENCH):
         return kept_task(spec.removeprefix(_SWEBENCH))
+    if spec.startswith(imported.PREFIX):
+        return imported.kept(spec.removeprefix(imported.PREFIX))
     shipped = list_tasks()
     if spec in shipped:
         return load_task(data_dir("tasks") / spec)

@@ -38,6 +38,7 @@ class Own(_Table):
     args: list[str] | None = None
     protected: list[_Text] = []
     unprotected: list[_Text] = []
+    tree: _Text | None = None
     ignored: bool = False
     reinstall: str = ""
     turns: _Count | None = None
@@ -59,12 +60,15 @@ class Phase(_Table):
 
     timeout_sec: _Seconds | None = None
     network_mode: _Network | None = None
+    user: str | int | None = None
 
 
 class Verifier(Phase):
     """``[verifier]``."""
 
     environment: dict[str, Any] | None = None
+    environment_mode: str | None = None
+    env: dict[str, str] = {}
 
 
 class Environment(_Table):
@@ -79,6 +83,10 @@ class Environment(_Table):
     allow_internet: bool | None = None
     docker_image: str | None = None
     os: str = "linux"
+    env: dict[str, str] = {}
+    workdir: str | None = None
+    healthcheck: dict[str, Any] | None = None
+    mcp_servers: list[Any] = []
     gpus: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -121,6 +129,16 @@ def _refuse_what_cannot_run(file: TaskFile) -> None:
         raise ValueError("[environment] gpus: sandboxes have no GPU; leave the key out if the task works without")
     if file.verifier.environment is not None:
         raise ValueError("[verifier.environment]: hidden tests run in the task's own image here, not in another one")
+    if file.verifier.environment_mode not in (None, "shared"):
+        raise ValueError(f"[verifier] environment_mode: {file.verifier.environment_mode!r} does not run here")
+    for name, table, keys in (
+        ("environment", file.environment, ("env", "workdir", "healthcheck", "mcp_servers")),
+        ("verifier", file.verifier, ("env", "user")),
+        ("agent", file.agent, ("user",)),
+    ):
+        for key in keys:
+            if getattr(table, key):
+                raise ValueError(f"[{name}] {key}: is not heeded here; say it in the Dockerfile")
     phases: dict[str, Environment | Phase] = {
         "environment": file.environment,
         "agent": file.agent,

@@ -40,15 +40,17 @@ def git(directory: Path, *arguments: str) -> None:
     subprocess.run(["git", *names, *arguments], cwd=directory, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """An image with a repository in ``/repo``."""
+@pytest.fixture(scope="session", params=["commit", "no commit"])
+def repository(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """An image with a repository in ``/repo``, or with the same files and no repository."""
     image = make_image(tmp_path_factory.mktemp("repository") / "layer")
     root = image.layers[0] / "repo"
     for name, content in FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode())
+    if request.param == "no commit":
+        return image
     git(root, "init", "-q")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "first")

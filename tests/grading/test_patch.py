@@ -16,6 +16,7 @@ from cwm_env.types import HiddenTests, Image, Limits
 from tests.grading.conftest import BYTES, Take, listing
 
 Tree = Callable[[str], dict[bytes, bytes]]
+ONLY_REPOSITORIES = pytest.mark.parametrize("repository", ["commit"], indirect=True)
 
 
 def test_no_change_is_an_empty_patch(take: Take) -> None:
@@ -27,7 +28,7 @@ def test_content_mode_binary_links_and_deletions_cross(take: Take, tree_after: T
     patch = take(
         "sed -i 's/ + 1//' pkg/core.py; chmod +x pkg/__init__.py; head -c 3000 /dev/urandom > new.bin; : > empty;"
         "printf '\\0' >> pkg/data.bin; ln -s core.py pkg/link.py; ln -s ../../pkg pkg/sub/up; rm CHANGELOG.md;"
-        "git mv -k pkg/sub/deep.py pkg/moved.py"
+        "mv pkg/sub/deep.py pkg/moved.py"
     )
     tree = tree_after(patch.text)
     assert tree[b"./pkg/link.py"].startswith(b"link core.py") and tree[b"./pkg/sub/up"].startswith(b"link ../../pkg")
@@ -89,6 +90,7 @@ def test_names_and_content_are_any_bytes(
             sandbox.close()
 
 
+@ONLY_REPOSITORIES
 def test_what_git_ignores_is_listed_and_counts_only_where_the_task_says_so(take: Take, tests: HiddenTests) -> None:
     commands = "echo x > a.log; mkdir build; echo y > build/lib.py; echo z > kept.py"
     patch = take(commands)
@@ -97,10 +99,12 @@ def test_what_git_ignores_is_listed_and_counts_only_where_the_task_says_so(take:
     assert "build/lib.py" in patch.text and patch.ignored == ()
 
 
+@ONLY_REPOSITORIES
 def test_a_tracked_file_counts_though_it_is_ignored(take: Take) -> None:
     assert "pkg/core.py" in take("echo '*' > .gitignore; echo >> pkg/core.py").text
 
 
+@ONLY_REPOSITORIES
 def test_what_the_agent_committed_is_part_of_the_patch(take: Take) -> None:
     commit = "git -c user.name=a -c user.email=a@b commit -qam x"
     assert "+z = 1" in take(f"echo z = 1 >> pkg/core.py; {commit}; rm -rf .git").text

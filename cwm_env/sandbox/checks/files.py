@@ -24,6 +24,13 @@ def file_of_any_bytes_under_any_name(bench: Bench) -> None:
     assert out(bench.shared, "stat -c %u /tmp/n*") == "1000"
 
 
+def every_user_may_write_to_scratch_space(bench: Bench) -> None:
+    for place in ("/tmp", "/run", "/dev/shm"):
+        assert out(bench.shared, f"stat -c %a {place}; : > {place}/$UID; stat -c %u {place}/$UID", user="agent") == (
+            "1777\n1000"
+        )
+
+
 def large_file_in_pieces(bench: Bench) -> None:
     piece = os.urandom(1 << 20)
     bench.shared.write_file("/tmp/large", (piece for _ in range(12)))

@@ -7,6 +7,7 @@ compared as the list would show them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tarfile
 from collections.abc import Collection, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from cwm_env.sandbox.base import Change
 from cwm_env.sandbox.docker.engine import Engine
+from cwm_env.sandbox.docker.request import PRIVATE
 from cwm_env.sandbox.docker.tar import PieceReader, name_of
 
 _DELETED = 2
@@ -37,10 +39,12 @@ def changes(engine: Engine, container: str, path: str, skip: Collection[bytes], 
         listed = {row["Path"]: row["Kind"] for row in engine.api.diff(container) or []}
     # By the path relative to `base`; a directory that was replaced is in the list as one that was deleted.
     kinds = {name[len(base) + 1 :]: kind for name, kind in listed.items() if (name + "/").startswith(base + "/")}
+    if not base:
+        kinds = {name: kind for name, kind in kinds.items() if name.partition("/")[0] != PRIVATE}
     if not kinds:
         return
     reader = _Reader({_shown(name) for name in kinds}, skip, limit)
-    found = reader.read(engine, container, path)
+    found = reader.read(engine, container, path) if base else reader.read_root(engine, container, kinds)
     if found is None or kinds.get("") == _DELETED:
         yield Change(b"", "deleted")
     present = {change.path: change for change in found or ()}
@@ -73,8 +77,19 @@ class _Reader:
                 members = iter(archive)
                 if not next(members).isdir():
                     return None
-                top = 0 if path == "/" else 1
-                return [change for member in members if (change := self._change(archive, member, top))]
+                return [change for member in members if (change := self._change(archive, member, 1))]
+
+    def read_root(self, engine: Engine, container: str, kinds: Collection[str]) -> list[Change]:
+        """The same for ``/``, where only what lies in a directory that has changes is read: the rest is a system."""
+        from docker.errors import NotFound
+
+        found: list[Change] = []
+        for top in sorted({name.partition("/")[0] for name in kinds}):
+            with engine.doing("give the files of a container"), contextlib.suppress(NotFound):
+                pieces, _ = engine.api.get_archive(container, f"/{top}")
+                with tarfile.open(fileobj=PieceReader(pieces), mode="r|", errors="surrogateescape") as archive:
+                    found += [change for member in archive if (change := self._change(archive, member, 0))]
+        return found
 
     def skipped(self, path: bytes) -> bool:
         """Whether the caller does not want to see it."""

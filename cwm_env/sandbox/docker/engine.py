@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -98,26 +99,27 @@ class Engine:
             def close() -> None:
                 sock.close()
                 given.close()
+                if isinstance(sock, ssl.SSLSocket):  # the answer's own reader keeps it open
+                    given._response.close()
 
             return sock, close
 
     def _connect(self, docker: Any, host: str | None) -> Any:
-        settings: dict[str, Any] = {"timeout": _SECONDS, "max_pool_size": _CONNECTIONS}
-        _knock(host or os.environ.get("DOCKER_HOST", ""))
+        _knock(_direct(host or os.environ.get("DOCKER_HOST", "")))
         if host:
-            return docker.DockerClient(base_url=host, **settings)
+            return _client(docker.DockerClient, base_url=host)
         if os.environ.get("DOCKER_HOST"):
             self.address = os.environ["DOCKER_HOST"]
-            return docker.from_env(**settings)
+            return _client(docker.from_env)
         context = docker.ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
         if context is None:
             raise InputError(
                 f"there is no Docker context {os.environ.get('DOCKER_CONTEXT')!r}: see `docker context ls`"
             )
         if context.Name == "default":
-            return docker.from_env(**settings)
-        self.address = context.Host
-        return docker.DockerClient(base_url=context.Host, tls=context.TLSConfig or False, **settings)
+            return _client(docker.from_env)
+        self.address = _direct(context.Host)
+        return _client(docker.DockerClient, base_url=context.Host, tls=context.TLSConfig or False)
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -135,6 +137,34 @@ class Engine:
                 f"the Docker engine at {self.address} does not answer ({_innermost(error)}): "
                 "start it, or set DOCKER_HOST"
             ) from error
+
+
+def _client(make: Callable[..., Any], **settings: Any) -> Any:
+    """The SDK's client. Only what it is given says which authority signs the engine's certificate: requests would take
+    that of ``REQUESTS_CA_BUNDLE`` instead, already when it asks for the engine's version.
+    """
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    client = make(version=DEFAULT_DOCKER_API_VERSION, timeout=_SECONDS, max_pool_size=_CONNECTIONS, **settings)
+    if isinstance(client.api.verify, str):
+        client.api.trust_env = False
+    try:
+        client.api._version = client.api.version(api_version=False)["ApiVersion"]
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _direct(address: str) -> str:
+    """An address of a kind that carries a container's streams: not ``ssh://``, which is a program's two pipes."""
+    if address.startswith("ssh://"):
+        raise SandboxUnavailable(
+            f"the Docker engine at {address} is not reached over ssh: forward its socket with "
+            f"`ssh -nNT -L /tmp/far.sock:/var/run/docker.sock {address.removeprefix('ssh://')}`, "
+            "and set DOCKER_HOST=unix:///tmp/far.sock"
+        )
+    return address
 
 
 def _knock(address: str) -> None:

@@ -64,8 +64,11 @@ def tag_of(image: Image) -> str:
     return f"{REPOSITORY}:{hashlib.sha256(image.digest.encode()).hexdigest()[:32]}"
 
 
-def write_archive(image: Image, tag: str, out: IO[bytes]) -> None:
+def write_archive(image: Image, tag: str, out: IO[bytes]) -> list[str]:
     """Write an image as an archive that ``docker load``, ``podman load`` and ``skopeo`` (``docker-archive:``) read.
+
+    Returns:
+        The digest of each layer's archive, in hexadecimal.
 
     Raises:
         ImageError: a layer is lost.
@@ -86,6 +89,7 @@ def write_archive(image: Image, tag: str, out: IO[bytes]) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+    return digests
 
 
 def _packed(image: Image) -> Iterator[tuple[IO[bytes], str, int]]:
