@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
@@ -93,3 +93,19 @@ def remove_tree(path: Path) -> int:
     freed = status.st_blocks * 512 + sum(remove_tree(Path(entry.path)) for entry in list(os.scandir(path)))
     path.rmdir()
     return freed
+
+
+def usage_of(layers: Mapping[str, Sequence[Path]]) -> tuple[dict[str, tuple[int, int]], int]:
+    """Bytes on disk of images by name: of each all its layers, and those that no other has; and of all together."""
+    sizes: dict[Path, int] = {}
+    users: dict[Path, int] = {}
+    for own in layers.values():
+        for layer in own:
+            users[layer] = users.get(layer, 0) + 1
+            if layer not in sizes:
+                sizes[layer] = tree_size(layer)
+    each = {
+        name: (sum(sizes[layer] for layer in own), sum(sizes[layer] for layer in own if users[layer] == 1))
+        for name, own in layers.items()
+    }
+    return each, sum(sizes.values())

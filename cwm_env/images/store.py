@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cwm_env.errors import DiskFull, ImageError
 from cwm_env.images import foreign, recipe
-from cwm_env.images.disk import file_system, locked, remove_tree, tree_size
+from cwm_env.images.disk import file_system, locked, remove_tree, usage_of
 from cwm_env.images.downloads import Downloads
 from cwm_env.images.plan import Plan, Step, Tools, plan
 from cwm_env.images.records import Records
@@ -160,22 +160,7 @@ class ImageStore:
 
     def usage(self) -> tuple[dict[str, tuple[int, int]], int]:
         """Bytes on disk: of each image by name, all its layers and those that no other has; and of all together."""
-        sizes: dict[Path, int] = {}
-        users: dict[Path, int] = {}
-        images = self.list()
-        for image in images:
-            for layer in image.layers:
-                users[layer] = users.get(layer, 0) + 1
-                if layer not in sizes:
-                    sizes[layer] = tree_size(layer)
-        each = {
-            image.name: (
-                sum(sizes[layer] for layer in image.layers),
-                sum(sizes[layer] for layer in image.layers if users[layer] == 1),
-            )
-            for image in images
-        }
-        return each, sum(sizes.values())
+        return usage_of({image.name: image.layers for image in self.list()})
 
     def list(self) -> tuple[Image, ...]:
         """The images that are built, by name; also those whose recipe has changed since or is gone."""
