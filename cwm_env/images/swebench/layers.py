@@ -28,6 +28,7 @@ class Environment:
     def pins(self) -> list[Any]:
         """As ``Layer.pins``."""
         made = [scripts.MAKE_ENVIRONMENT, scripts.ACTIVATE, scripts.PIP_CONF]
+        made += [scripts.STAND_ALONE] if self._is_linked() else []
         return [self.requirements, self.python.path, self.python.build, made]
 
     def needs(self) -> list[str]:
@@ -43,6 +44,12 @@ class Environment:
             builder.bash(scripts.MAKE_ENVIRONMENT, self.python.path, ENVIRONMENT, *self.requirements, what=what)
             builder.bash(scripts.ACTIVATE, CONDA, ENVIRONMENT, what="making conda's programs")
             builder.bash(scripts.PIP_CONF, ENVIRONMENT, WHEELS, what="writing pip's settings")
+            if self._is_linked():
+                builder.bash(scripts.STAND_ALONE, self.python.path, ENVIRONMENT, what="setting Python up alone")
+
+    def _is_linked(self) -> bool:
+        """Whether something in it will start its Python through a link."""
+        return any(requirement.startswith("tox-current-env==") for requirement in self.requirements)
 
 
 @dataclass(frozen=True, slots=True)

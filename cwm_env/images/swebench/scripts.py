@@ -20,6 +20,19 @@ PYTHONPATH=${{pip[0]}} "$env/bin/python" -m pip install --quiet --no-index --no-
     --disable-pip-version-check --no-warn-script-location --find-links={INPUTS} "$@"
 """
 
+# tox-current-env starts the environment's Python through a link of its own. Conda's, with its library beside it,
+# finds its packages also then; that of a virtual environment does not.
+STAND_ALONE = r"""
+python=$1 env=$2
+name=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+library=$("$python" -c 'import os; print(os.path.dirname(os.__file__))')
+cp --remove-destination --dereference "$python" "$env/bin/$name"
+for entry in "$library"/*; do
+    test "${entry##*/}" = site-packages || ln -s "$entry" "$env/lib/$name/"
+done
+rm "$env/pyvenv.cfg"
+"""
+
 # Official scripts say `source /opt/miniconda3/bin/activate; conda activate testbed`, with `set -u`.
 ACTIVATE = r"""
 mkdir -p "$1/bin" "$1/condabin"
