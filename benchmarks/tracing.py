@@ -26,7 +26,7 @@ from cwm_env.tracing.datasets.repository import Cut, collect, trace_tests
 PEERS = ("PySnooper==1.2.3", "snoop==0.6.1", "hunter==3.9.0")
 RUN = Path(__file__).with_name("tracing_run.py")
 OURS = ("settrace", "monitoring")
-ROUNDS = {"scalars": 60_000, "containers": 4_000}
+ROUNDS = {"scalars": 20_000, "containers": 4_000}
 SUITE = "tasks/sqlparse-split-nested-blocks/environment"
 SLOW = ("PySnooper", "PySnooper-whole", "snoop", "hunter")
 
@@ -82,10 +82,9 @@ def speeds(python: str, peers: Path | None, scale: float, repeats: int, output: 
         print(f"\n{workload}: {events:,} events")
         names = [*engines, "straightforward-text", "straightforward", *(SLOW if peers else ())]
         for name in names:
-            few = rounds if name not in SLOW else max(rounds // 20, 50)
-            figure = measure(peers if name in SLOW and peers else python, name, workload, few, repeats, output)
-            rates[name] = events * few / rounds / figure.seconds
-            note = f"{figure.bytes / (events * few / rounds):6.0f} bytes an event" if figure.bytes else ""
+            figure = measure(peers if name in SLOW and peers else python, name, workload, rounds, repeats, output)
+            rates[name] = events / figure.seconds
+            note = f"{figure.bytes / events:6.0f} bytes an event" if figure.bytes else ""
             print(f"  {LABELS[name]:60} {rates[name]:10,.0f} events/s  {note}")
         best = max(rates[engine] for engine in engines)
         for name in names[len(engines) :]:
@@ -99,7 +98,7 @@ LABELS = {
     "straightforward-text": "settrace, repr of all locals, written as JSON",
     "straightforward": "settrace, repr of all locals, thrown away",
     "PySnooper": "PySnooper, values cut to 100 characters (its default)",
-    "PySnooper-whole": "PySnooper, values written whole, as we do",
+    "PySnooper-whole": "PySnooper, values written whole, as ours are",
     "snoop": "snoop",
     "hunter": "hunter (VarsSnooper)",
 }

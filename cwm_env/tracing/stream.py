@@ -14,7 +14,7 @@ from typing import Any
 from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Backend, Process, Sandbox
 from cwm_env.tracing.rawlog import Ending, LogReader, RawTrace
-from cwm_env.tracing.tracer import one_file
+from cwm_env.tracing.tracer import STARTER, framed, one_file
 from cwm_env.types import Image, Limits
 
 _CHUNK = 1 << 18
@@ -80,10 +80,9 @@ def feed(
     Raises:
         SandboxError: the sandbox died, or has no such Python.
     """
-    payload = json.dumps(request).encode()
-    data = b"%010d" % len(payload) + payload + stdin
+    data = framed(place.tracer or one_file()) + framed(json.dumps(request)) + stdin
     env = {**_ENV, **place.image.env, **place.env}
-    argv = [place.python, "-c", place.tracer or one_file()]
+    argv = [place.python, "-c", STARTER]
     process = sandbox.spawn(argv, env=env, cwd=place.image.workdir, user=place.image.user)
     try:
         return _pump(process, data, take, time.monotonic() + timeout)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 _PACKAGE = "cwm_env.tracing.inside"
 _VALUES = ("types_of", "simple_repr", "known", "values", "keepers")
-_PARTS = (*_VALUES, "activation", "sources", "recorder", "settrace", "monitor", "loops", "modes", "runner")
+_LINES = ("steps", "lines", "calm", "codes", "comparing", "activation")
+_PARTS = (*_VALUES, *_LINES, "sources", "recorder", "settrace", "monitor", "loops", "modes", "runner")
 """In the order in which they need each other."""
 _LOADER = """\
 import sys
@@ -26,6 +27,26 @@ for name, text in PARTS:
     exec(compile(text, "<cwm_tracer/" + name + ".py>", "exec"), module.__dict__)
 module.main()
 """
+
+STARTER = """\
+import os
+def take(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, size - len(data))
+        if not part:
+            raise SystemExit("the tracer ended early")
+        data += part
+    return data
+exec(compile(take(int(take(10))), "<cwm_tracer>", "exec"))
+"""
+"""What a command line carries, which has room for no more: it takes the tracer from standard input, and runs it."""
+
+
+def framed(text: str) -> bytes:
+    """Text as ``STARTER`` and the tracer take it from standard input: its length in ten digits before it."""
+    data = text.encode()
+    return b"%010d" % len(data) + data
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Compares the tracer with the slow recorder on one interpreter: ``python check.py ENGINE SEED...``.
+"""Compares the tracer with the slow recorder on one interpreter: ``python check.py KIND ENGINE SEED...``.
+
+``KIND`` is the module whose programs are run: ``programs`` or ``hot_programs``.
 
 Runs on any Python since 3.6; prints one line of JSON for each seed, with the differences.
 """
@@ -23,8 +25,9 @@ def load() -> Any:
     for name in ("cwm_env", "cwm_env.tracing"):
         package = sys.modules[name] = ModuleType(name)
         package.__path__ = [os.path.join(sys.path[1], *name.split("."))]
-    from cwm_env.tracing.inside import modes
+    from cwm_env.tracing.inside import lines, modes
 
+    lines._OFTEN = 1  # so that a line that runs twice is one whose plan is used
     return modes
 
 
@@ -72,11 +75,11 @@ def resolve(log: str) -> List[Any]:
 
 def main() -> None:
     modes = load()
-    import programs  # type: ignore[import-not-found]
     import slow  # type: ignore[import-not-found]
 
     values = sys.modules["cwm_env.tracing.inside.values"]
-    engine, seeds = sys.argv[1], [int(seed) for seed in sys.argv[2:]]
+    programs = __import__(sys.argv[1])
+    engine, seeds = sys.argv[2], [int(seed) for seed in sys.argv[3:]]
     for seed in seeds:
         bounds = {} if seed % 3 else {"chars": 40, "items": 3, "depth": 2}
         source = programs.program(seed)

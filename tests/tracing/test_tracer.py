@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from cwm_env.tracing import Place, trace
-from cwm_env.tracing.tracer import one_file
+from cwm_env.tracing.tracer import STARTER, framed, one_file
 from tests.tracing.programs import program
 
 CHECK = Path(__file__).with_name("check.py")
@@ -38,8 +39,8 @@ def interpreters() -> Iterator[str]:
 PYTHONS = list(interpreters())
 
 
-def compare(python: str, engine: str, seeds: range) -> int:
-    run = [python, str(CHECK), engine, *map(str, seeds)]
+def compare(python: str, engine: str, seeds: range, kind: str = "programs") -> int:
+    run = [python, str(CHECK), kind, engine, *map(str, seeds)]
     done = subprocess.run(run, capture_output=True, text=True, timeout=250)
     if "No such file or directory" in done.stderr or "version `" in done.stderr or "command not found" in done.stderr:
         pytest.skip(f"{python} does not run")
@@ -65,9 +66,16 @@ def test_monitoring_gives_the_events_of_settrace(python: str) -> None:
     assert compare(python, "monitoring", range(2000, 2150)) > 5000
 
 
-def test_the_tracer_is_one_file_that_a_command_line_can_carry() -> None:
-    compile(one_file(), "tracer.py", "exec")
-    assert len(one_file().encode()) < 131072
+@pytest.mark.parametrize("starter", [False, True])
+def test_the_tracer_is_one_file_that_runs_by_itself_or_comes_on_standard_input(tmp_path: Path, starter: bool) -> None:
+    file = tmp_path / "tracer.py"
+    file.write_text(one_file())
+    request = {"mode": "program", "source": "print(input())", "file": "p.py", "roots": ["p.py"]}
+    argv = [sys.executable, "-I", "-c", STARTER] if starter else [sys.executable, "-I", str(file)]
+    given = (framed(one_file()) if starter else b"") + framed(json.dumps(request)) + b"hello"
+    log = subprocess.run(argv, input=given, capture_output=True, check=True).stdout.decode()
+    output = json.loads(next(line for line in log.splitlines() if line.startswith("O\t"))[2:])
+    assert base64.b64decode(output["stdout"]) == b"hello\n"
 
 
 @pytest.mark.parametrize("seed", range(0, 40, 8))
@@ -119,6 +127,8 @@ class Meta(type):
         STATE.append('eq')
         return True
     __hash__ = type.__hash__
+class Metered(metaclass=Meta):
+    pass
 class Watched(metaclass=Meta):
     def __getattribute__(self, name):
         STATE.append(name)
@@ -146,6 +156,8 @@ def f():
     table = {'x': (a, {'y': b})}
     w = Watched()
     both = [w, w]
+    other = Metered()
+    other = items = [other]
     items = Items([1, 2])
     dots = Dots('..')
     loop = []

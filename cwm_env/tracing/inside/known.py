@@ -1,6 +1,6 @@
 """Texts of the standard library's containers, and of what dataclasses, named tuples and enumerations generate.
 
-Each function takes the renderer, the value, and how many levels of containers may follow.
+Each function takes the renderer, the value, and how many levels of containers may follow; the last ones need none.
 """
 
 import sys
@@ -113,3 +113,27 @@ def _field(renderer: Any, value: Any, name: str, depth: int) -> str:
 
 def _shown(field: Any) -> bool:
     return bool(field.repr) and getattr(field._field_type, "name", "") == "_FIELD"
+
+
+def plain(value: Any, depth: int) -> str:
+    """What Python says."""
+    return repr(value)
+
+
+def integer(value: int, depth: int) -> str:
+    """A whole number, of up to a thousand digits."""
+    return repr(value) if -BIG < value < BIG else "<int of {} bits>".format(value.bit_length())
+
+
+def module(value: Any, depth: int) -> str:
+    """A module."""
+    name = of.attributes(value).get("__name__")
+    return "<module {!r}>".format(name if type(name) is str else "?")
+
+
+BIG = 1 << 3000
+COLLECTIONS: Any = {
+    deque: deque_text,
+    defaultdict: defaultdict_text,
+    OrderedDict: ordered,
+}

@@ -7,7 +7,7 @@ after its first call: its events are switched off.
 import sys
 from typing import Any, Dict
 
-from cwm_env.tracing.inside.recorder import FLUSH, Recorder, variables
+from cwm_env.tracing.inside.recorder import FLUSH, Recorder
 
 _getframe = sys._getframe
 _ONLY_OURS = 3  # references to a frame's dict of variables: the frame's, a variable's here, and an argument's
@@ -54,9 +54,14 @@ class Monitor:
             (events.JUMP, self._jump),
         ]
         everywhere = 0
+        calm = self._recorder.calm
+        calm.disturbing |= {"sys.settrace"}
+        calm.look()
+        calm.ours = True
         for event, callback in callbacks:
             monitoring.register_callback(self._tool, event, callback)
             everywhere |= 0 if event & self._local else event
+        calm.ours = False
         monitoring.set_events(self._tool, everywhere)
 
     def stop(self) -> None:
@@ -66,8 +71,10 @@ class Monitor:
             for known in self._recorder._codes.values():
                 if known.number:
                     self._monitoring.set_local_events(self._tool, known.code, 0)
+            self._recorder.calm.ours = True
             for number in range(17):
                 self._monitoring.register_callback(self._tool, 1 << number, None)
+            self._recorder.calm.ours = False
             self._monitoring.free_tool_id(self._tool)
             self._tool = -1
 
@@ -130,7 +137,7 @@ class Monitor:
         try:
             frame, thread = _getframe(1), recorder.thread()
             if thread.stack and thread.stack[-1].frame is frame:
-                thread.raised(frame, error)
+                thread.raised(thread.stack[-1], frame, error)
         except Exception:
             recorder.fail()
 
@@ -149,10 +156,8 @@ class Monitor:
                 frame, stack = _getframe(1), thread.stack
                 if not stack or stack[-1].frame is not frame:
                     return None
-                activation = stack[-1]
-                buffer, code = thread.buffer, activation.code
-                shown = activation.line(variables(frame, code) if code.plain else frame.f_locals)
-                buffer.append(f"l{number}\t{shown}\n")
+                buffer = thread.buffer
+                buffer.append(f"l{number}\t{stack[-1].line(frame, number)}\n")
                 if len(buffer) >= FLUSH:
                     thread.flush()
             except Exception:
@@ -176,7 +181,7 @@ class Monitor:
             thread = self._recorder.thread()
             if self._recorder.on and thread.stack and thread.stack[-1].frame is frame:
                 activation = thread.stack[-1]
-                thread.buffer.append("l%d\t%s\n" % (here, activation.line(variables(frame, activation.code))))
+                thread.buffer.append("l%d\t%s\n" % (here, activation.line(frame, here)))
         except Exception:
             self._recorder.fail()
         return None

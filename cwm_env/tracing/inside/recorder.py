@@ -16,10 +16,11 @@ import os
 import zlib
 from _thread import allocate_lock, get_ident
 from json import dumps
-from opcode import opmap
 from typing import Any, Callable, Dict, List, Optional, Set
 
-from cwm_env.tracing.inside.activation import Activation, quote
+from cwm_env.tracing.inside.activation import Activation
+from cwm_env.tracing.inside.codes import Code
+from cwm_env.tracing.inside.comparing import quote, variables_of
 from cwm_env.tracing.inside.sources import Sources
 from cwm_env.tracing.inside.values import Renderer
 
@@ -50,29 +51,6 @@ class Policy:
         return filename.startswith(self.roots) and not any(part in filename for part in self.exclude)
 
 
-class Code:
-    """A code object that is recorded."""
-
-    __slots__ = ("begun", "code", "loses_names", "name", "number", "plain", "shapes", "spent")
-
-    def __init__(self, number: int, code: Any) -> None:
-        self.number, self.code, self.begun = number, code, 0
-        self.spent = False
-        """Whether no further trace begins with it."""
-        self.name = code.co_name
-        self.shapes: Dict[Any, Any] = {}
-        """What the activations of this code share: the texts around values, by the names of the variables."""
-        self.plain = not code.co_flags & 2  # a module or a class body: its names are not fast locals
-        self.loses_names = (
-            self.plain or not _RENAMING.isdisjoint(code.co_names) or not _DELETING.isdisjoint(code.co_code[::2])
-        )
-        """Whether as many variables as before may be other ones."""
-
-
-_RENAMING = frozenset(["exec", "eval", "locals", "vars"])
-_DELETING = frozenset(number for name, number in opmap.items() if name.startswith("DELETE_") or "AND_CLEAR" in name)
-
-
 class Recorder:
     """Shared by all threads of one traced process."""
 
@@ -85,6 +63,7 @@ class Recorder:
         self._traces = self._numbers = 0
         self._limited = self._closed = self.entered = False
         self.threads: Dict[int, Thread] = {}
+        self.calm = self.sources.calm
         self.on = True
         self.forget: Callable[[Thread, Any], None] = lambda thread, frame: None  # of a frame that outlives its trace
         self.skipping: Set[int] = set()  # threads that are stepping over a call
@@ -109,11 +88,12 @@ class Recorder:
         return found if found.code is code and found.number else None
 
     def _register(self, code: Any) -> Code:
+        self.calm.begins(code)
         source = None
         if self.policy.covers(code.co_filename) or code.co_filename.startswith("<"):
             source = self.sources.of(code)
         if source is None:
-            return Code(0, code)
+            return Code(0, code, self.calm)
         key = code.co_filename if not code.co_filename.startswith("<") else (code.co_filename, source)
         if key not in self._files:
             self._files[key] = len(self._files) + 1
@@ -122,7 +102,7 @@ class Recorder:
         name = getattr(code, "co_qualname", code.co_name)
         line = max(code.co_firstlineno, 1)
         self._define("K", {"id": self._numbers, "file": self._files[key], "name": name, "line": line})
-        return Code(self._numbers, code)
+        return Code(self._numbers, code, self.calm)
 
     def _define(self, kind: str, content: Dict[str, Any]) -> None:
         self.put("{}\t{}\n".format(kind, dumps(content)).encode())
@@ -206,8 +186,9 @@ class Thread:
             return None
         activation = Activation(code, self.renderer, frame)
         self.stack.append(activation)
-        text = activation.call(variables(frame, code))
-        self.buffer.append("c{}\t{}\t{}\n".format(code.number, frame.f_lineno or 1, text))
+        line = frame.f_lineno or 1
+        text = activation.call(variables_of(frame, code), line)
+        self.buffer.append("c{}\t{}\t{}\n".format(code.number, line, text))
         if len(self.buffer) >= FLUSH:
             self.flush()
         return activation
@@ -241,8 +222,9 @@ class Thread:
         mixed = zlib.crc32(toss) * 0x9E3779B1 & 0xFFFFFFFF  # neighbours differ in few bits of their checksum
         return mixed ^ mixed >> 15 < self.policy.step_in * 2.0**32
 
-    def raised(self, frame: Any, error: Any) -> None:
-        """An exception came up in an activation."""
+    def raised(self, activation: Activation, frame: Any, error: Any) -> None:
+        """An exception came up in an activation: what runs next is not told by the line."""
+        activation.number = 0
         self.buffer.append("x{}\t{}\n".format(frame.f_lineno or 0, quote(self.renderer.text(error))))
 
     def returned(self, activation: Activation, frame: Any, value: Any) -> None:
@@ -290,11 +272,3 @@ class Thread:
             self._frames += size
             if self._frames > self.policy.max_frames and self.open:
                 self.end("length")
-
-
-def variables(frame: Any, code: Code) -> Dict[str, Any]:
-    """The local variables of a frame. In a module or class body, without the names that Python puts there."""
-    found = frame.f_locals
-    if code.plain:
-        return {k: v for k, v in found.items() if type(k) is str and k != ".." and not (k[:2] == "__" == k[-2:])}
-    return found  # type: ignore[no-any-return]

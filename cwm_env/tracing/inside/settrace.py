@@ -6,7 +6,7 @@ from _thread import get_ident
 from typing import Any, Callable, Optional
 
 from cwm_env.tracing.inside.activation import Activation
-from cwm_env.tracing.inside.recorder import FLUSH, Recorder, Thread, variables
+from cwm_env.tracing.inside.recorder import FLUSH, Recorder, Thread
 
 _settrace = sys.settrace
 _SNAPSHOTS = sys.version_info < (3, 13)
@@ -23,6 +23,7 @@ class SetTrace:
 
     def start(self) -> None:
         """Begin. The program must not call ``sys.settrace`` itself; where it does, the trace ends there as lost."""
+        self._recorder.calm.look()
         threading.settrace(self._call)
         _settrace(self._call)
 
@@ -98,13 +99,13 @@ def _skip(thread: Thread) -> _Trace:
 
 def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace:
     """The trace function of one activation, with all that it needs at hand: it runs for every line."""
-    show, buffer, append = activation.line, thread.buffer, thread.buffer.append
-    code, plain, limit = activation.code, activation.code.plain, FLUSH
+    show, buffer, append, limit = activation.line, thread.buffer, thread.buffer.append, FLUSH
 
     def trace(frame: Any, event: str, arg: Any) -> Optional[_Trace]:
         try:
             if event == "line":
-                append(f"l{frame.f_lineno}\t{show(variables(frame, code) if plain else frame.f_locals)}\n")
+                number = frame.f_lineno
+                append(f"l{number}\t{show(frame, number)}\n")
                 if len(buffer) >= limit:
                     thread.flush()
                     if not thread.open:
@@ -112,7 +113,7 @@ def _local(recorder: Recorder, thread: Thread, activation: Activation) -> _Trace
             elif event == "return":
                 thread.returned(activation, frame, arg)
             elif event == "exception":
-                thread.raised(frame, arg[1])
+                thread.raised(activation, frame, arg[1])
         except Exception:
             recorder.fail()
             return None

@@ -6,6 +6,8 @@ import tokenize
 from types import CodeType
 from typing import Any, Dict, Iterator, Optional
 
+from cwm_env.tracing.inside.calm import Calm
+
 _MOST = 4 << 20
 
 
@@ -16,6 +18,7 @@ class Sources:
         self._texts: Dict[str, Optional[str]] = {}
         self._executed: Dict[int, Any] = {}
         self._pending = threading.local()
+        self.calm = Calm()
 
     def of(self, code: Any) -> Optional[str]:
         """The text that ``code`` was compiled from, None if nobody knows."""
@@ -34,11 +37,14 @@ class Sources:
         self._texts[filename] = text
 
     def watch(self, caller_matters: Any) -> None:
-        """Keep the source of what is executed from text, where ``caller_matters(frame)`` holds for who does it."""
+        """Keep the source of what is executed from text, where ``caller_matters(frame)`` holds for who does it.
+
+        The interpreter has one way to be told of things, and it cannot be taken back: ``calm`` listens here too.
+        """
         add = getattr(sys, "addaudithook", None)
         if add is None:
             return
-        pending, executed = self._pending, self._executed
+        pending, executed, calm = self._pending, self._executed, self.calm
 
         def hook(event: str, args: Any) -> None:
             if event == "compile":
@@ -54,6 +60,8 @@ class Sources:
                         text = text.decode("utf-8", "replace")
                     for inner in _with_nested(code):
                         executed[id(inner)] = (text, inner)  # the code too: its id must stay its own
+            else:
+                calm.audit(event)
 
         add(hook)
 

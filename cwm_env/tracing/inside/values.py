@@ -8,7 +8,6 @@ Memory addresses are left out. A text that was cut says so: ``<+N items>``, ``<+
 
 import datetime
 import re
-from collections import OrderedDict, defaultdict, deque
 from functools import partial
 from itertools import islice
 from marshal import dumps
@@ -19,10 +18,10 @@ from cwm_env.tracing.inside import known
 from cwm_env.tracing.inside import types_of as of
 from cwm_env.tracing.inside.simple_repr import evaluate
 
-ATOMS = frozenset([int, str, float, bool, type(None), bytes, complex, type(Ellipsis), type(NotImplemented), range])
-"""Types whose values never change, refer to nothing, and cannot be watched by a weak reference."""
+ATOMS = frozenset([int, str, float, bool, type(None), bytes, complex, type(Ellipsis), range])
+"""Types whose values never change, refer to nothing, and cannot be watched by a weak reference. ``NotImplemented`` is
+not among them: to test whether it is true may run code."""
 _MARSHALLED = frozenset([int, str, float, bool, type(None), bytes, complex])
-_BIG = 1 << 3000
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _Render = Callable[[Any, int], str]
 _WRAPPER = type(object.__repr__)
@@ -37,16 +36,16 @@ class Renderer:
         self.chars, self.items, self.depth = chars, items, depth
         self._open: Set[int] = set()
         self.renderers: Dict[type, _Render] = {
-            int: _integer,
+            int: known.integer,
             str: self._string,
             bytes: self._string,
-            float: _plain,
-            bool: _plain,
-            complex: _plain,
-            range: _plain,
-            type(None): _plain,
-            type(Ellipsis): _plain,
-            type(NotImplemented): _plain,
+            float: known.plain,
+            bool: known.plain,
+            complex: known.plain,
+            range: known.plain,
+            type(None): known.plain,
+            type(Ellipsis): known.plain,
+            type(NotImplemented): known.plain,
             bytearray: self._bytearray,
             list: self._list,
             tuple: self._tuple,
@@ -57,7 +56,7 @@ class Renderer:
             FunctionType: lambda value, depth: "<function {}>".format(value.__qualname__),
             BuiltinFunctionType: lambda value, depth: _ADDRESS.sub("", repr(value)),
             MethodType: partial(known.method, self),
-            ModuleType: _module,
+            ModuleType: known.module,
             slice: partial(known.slice, self),
         }
         self.constant: Dict[type, str] = {}
@@ -69,10 +68,28 @@ class Renderer:
         except Exception:  # a C type of another package, at worst; RecursionError near the program's own limit
             self._open.clear()
             found = "<{} object>".format(of.full_name(type(value)))
-        if len(found) > self.chars:
-            return "{} <+{} chars>".format(found[: self.chars], len(found) - self.chars)
         # The format gives this text a meaning of its own, and the program can make one that reads so.
-        return "<'..'>" if found == ".." else found
+        return "<'..'>" if found == ".." else self.cut(found)
+
+    def cut(self, text: str) -> str:
+        """The text of a value, no longer than it may be."""
+        if len(text) > self.chars:
+            return "{} <+{} chars>".format(text[: self.chars], len(text) - self.chars)
+        return text
+
+    def enclosed(self, brackets: str, parts: List[str]) -> str:
+        """A container from the texts of its items, as far as they are shown."""
+        inner = ", ".join(parts)
+        if len(inner) + 2 > self.chars:
+            shown, left = 0, self.chars
+            while shown < len(parts) and left >= 0:
+                left -= len(parts[shown]) + 2
+                shown += 1
+            if shown < len(parts):
+                inner = "{}, <+{} items>".format(", ".join(parts[:shown]), len(parts) - shown)
+        if brackets == "()" and len(parts) == 1:
+            inner += ","
+        return f"{brackets[0]}{inner}{brackets[1]}"
 
     def render(self, value: Any, depth: int) -> str:
         """The value as text at ``depth`` further levels."""
@@ -115,7 +132,7 @@ class Renderer:
             return partial(known.exception, self)
         if owner in self.renderers and owner in _SUBCLASSED:
             return self._subclass(owner)
-        collection = _COLLECTIONS.get(owner)
+        collection = known.COLLECTIONS.get(owner)
         if collection is not None:
             return partial(collection, self)
         return partial(known.view, self) if name in ("dict_keys", "dict_values", "dict_items") else self._opaque
@@ -191,6 +208,13 @@ class Renderer:
         """The texts of atoms, all at once where none can be too large."""
         return list(map(repr, values)) if self._small(values) else [self.render(value, 1) for value in values]
 
+    def atom(self, value: Any) -> str:
+        """The text of an atom."""
+        kind = type(value)
+        if (kind is int and -known.BIG < value < known.BIG) or kind is float:
+            return repr(value)
+        return self.render(value, 1)
+
     def _small(self, values: Any) -> bool:
         """Whether these are atoms that ``repr`` writes as we do, and of which none is large: few bytes in all."""
         if not _MARSHALLED.issuperset(map(type, values)):
@@ -201,7 +225,7 @@ class Renderer:
             return False
         if size < 400:  # an integer that is cut has more
             return True
-        return size < 4 * self.chars and not any(type(value) is int and not -_BIG < value < _BIG for value in values)
+        return size < 4 * self.chars and not any(type(v) is int and not -known.BIG < v < known.BIG for v in values)
 
     def _whole(self, value: Any) -> Optional[str]:
         """A container of few small atoms, written by the interpreter itself."""
@@ -259,24 +283,6 @@ class Renderer:
         return "{{{}}}".format(", ".join(parts))
 
 
-def _plain(value: Any, depth: int) -> str:
-    return repr(value)
-
-
-def _integer(value: int, depth: int) -> str:
-    return repr(value) if -_BIG < value < _BIG else "<int of {} bits>".format(value.bit_length())
-
-
-def _module(value: Any, depth: int) -> str:
-    name = of.attributes(value).get("__name__")
-    return "<module {!r}>".format(name if type(name) is str else "?")
-
-
-_COLLECTIONS: Dict[type, Callable[[Any, Any, int], str]] = {
-    deque: known.deque_text,
-    defaultdict: known.defaultdict_text,
-    OrderedDict: known.ordered,
-}
 _SUBCLASSED: Dict[type, Any] = {
     int: lambda value: int.__index__(value),
     str: lambda value: str.__str__(value),
