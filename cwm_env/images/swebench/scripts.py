@@ -127,6 +127,10 @@ mkdir -p {OUT} /testbed
 PROBE = """
 [ -z "$1" ] || git tag "$1"
 shift
+# A pip of old builds without isolation what has no pyproject.toml, with the environment's own setuptools.
+case $(/opt/workshop/bin/python -c 'import sys; print(sys.version_info[1])') in
+    6 | 7) /opt/workshop/bin/python -m pip install --quiet --no-cache-dir setuptools wheel ;;
+esac
 /opt/workshop/bin/python -m pip list --format=freeze > /run/before
 /opt/workshop/bin/python -m pip install --quiet --no-deps --no-cache-dir "$@"
 /opt/workshop/bin/python -m pip list --format=freeze | grep -vxF -f /run/before > /run/probed
