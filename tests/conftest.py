@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", default="12", help="seconds of the server's chaos test; more than 60: 200 episodes")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that run beside each other are of different files; those of the one Docker engine never do."""
     for item in items:

@@ -87,6 +87,7 @@ def prepare(asked: Asked, base: Callable[[Interpreter], Image], room: Path, tool
     index = Dated(upstream, _until(record, tree, python, wanted, upstream), tuple(pinned(wanted)))
     with workshop(python, base(python), room, index, tools, {"checkout.tar": tree.archive}) as shop:
         tools.progress("building the repository, to see what that needs")
+        shop.edit(spec.pre_install)
         project, files = _probe(shop, index, spec, version)
         if given:
             pins, lost = _gathered(shop, index, given, project, python, tools)
@@ -238,7 +239,7 @@ def _resolve(shop: Workshop, index: Dated, wanted: Sequence[str], spec: Spec, pr
             return notes
         except ImageError as error:
             failure = error
-            asked, lost = requirements.without_culprits(asked, str(error))
+            asked, lost = requirements.without_culprits(asked, str(error), spec.requirements)
             if lost:
                 notes |= {each: f"{each} is not in the environment: it cannot be had here" for each in lost}
             elif index.until is not None:

@@ -15,6 +15,8 @@ _MISSING = re.compile(
     r"(?:No matching distribution found for|Could not find a version that satisfies the requirement|"
     r"Failed (?:building wheel|to build) (?:installable wheels )?(?:for)?|Building wheel for) '?([A-Za-z0-9._-]+)"
 )
+_CONFLICT = re.compile(r"Cannot install (.+?) because these package versions have conflicting dependencies")
+_LINE = re.compile(r"-r \S+ \(line (\d+)\)")
 
 
 def read(name: str, reading: Callable[[str], str | None], depth: int = 0) -> Iterator[str]:
@@ -58,9 +60,19 @@ def joined(*lists: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def without_culprits(requirements: Sequence[str], said: str) -> tuple[list[str], list[str]]:
-    """The requirements that pip's words do not blame, and the others."""
+def without_culprits(requirements: Sequence[str], said: str, firm: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """The requirements that pip's words do not blame, and the others.
+
+    Args:
+        firm: requirements that stay where they and others exclude each other.
+    """
     blamed = {canonical(name) for name in _MISSING.findall(said)}
+    stays = {name_of(each) for each in firm}
+    for triggers in _CONFLICT.findall(said):
+        lines = [requirements[int(number) - 1] for number in _LINE.findall(triggers)]
+        named = [each for each in re.split(r", | and ", triggers) if name_of(each)]
+        names = {name_of(each) for each in (*lines, *named)} & {name_of(each) for each in requirements}
+        blamed |= names - stays or names  # what the repository itself asks for is installed last, and wins
     return (
         [each for each in requirements if name_of(each) not in blamed],
         [each for each in requirements if name_of(each) in blamed],

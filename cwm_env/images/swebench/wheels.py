@@ -51,6 +51,14 @@ class Workshop:
             "PIP_DEFAULT_TIMEOUT": "300",  # the index has its own, and tries again
         }
 
+    def edit(self, commands: Sequence[str]) -> None:
+        """Run what changes the repository's files before it is installed.
+
+        Raises:
+            ImageError: a command failed.
+        """
+        self._builder.bash("\n".join(commands), what="what precedes the installation", cwd="/testbed", env=self._env)
+
     def probe(self, tag: str, arguments: Sequence[str]) -> str:
         """Install the repository of ``/testbed``, without what it depends on; its project's name.
 
