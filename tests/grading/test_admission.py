@@ -92,6 +92,9 @@ def test_later_commits_are_a_leak(tmp_path: Path, backend: NamespacesBackend, re
     task = write_task(tmp_path, {"test_it.py": HIDDEN}, IDS)
     copy = tmp_path / "layer"
     shutil.copytree(repository.layers[0], copy, symlinks=True)
+    if not (copy / "repo" / ".git").exists():
+        git(copy / "repo", "init", "-q")
+        git(copy / "repo", "commit", "-q", "--allow-empty", "-m", "first")
     git(copy / "repo", "commit", "-q", "--allow-empty", "-m", "later")
     git(copy / "repo", "branch", "other")
     git(copy / "repo", "remote", "add", "origin", "https://example.org/x")
