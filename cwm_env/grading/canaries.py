@@ -8,6 +8,7 @@ code under test shares a process with them and can look for them; this makes it 
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ _random = secrets.SystemRandom()
 _WORDS = "value index order empty nested result input state pair first keys copy large simple default length mixed none"
 _EXCEPTIONS = ("ValueError", "KeyError", "TypeError", "IndexError", "RuntimeError", "AttributeError")
 _COPIES = 2
+_ATTEMPTS = 1000  # where a run leaves out every name of ours, it leaves out too what it is to show
 
 # In each, two values differ, nothing is raised where something should be, or something is raised.
 _FUNCTIONS = (
@@ -45,7 +47,41 @@ class Planted:
     """The last part of each canary's id; no other test of the run has it."""
 
 
-def plant(source: bytes, *, runner: Runner, taken: set[str], copied: Collection[str], several: bool = True) -> Planted:
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What the arguments of a run keep out of it: a canary there would be missed, as if somebody had silenced it."""
+
+    beginnings: tuple[str, ...] = ()
+    """Of ids within their module: pytest's ``--deselect`` takes every id that begins so."""
+    parts: tuple[str, ...] = ()
+    """Words of a ``-k`` expression, which are looked for anywhere in a name, whatever their case."""
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> LeftOut:
+        """Read off the arguments of pytest."""
+        beginnings, parts = [], []
+        for option, value in _options(arguments):
+            if option == "--deselect":
+                beginnings.append(value.partition("::")[2])
+            elif option == "-k":
+                parts += [word.lower() for word in re.findall(r"[^\s()]+", value) if word not in ("and", "or", "not")]
+        return cls(tuple(filter(None, beginnings)), tuple(parts))
+
+    def holds(self, *path: str) -> bool:
+        """Whether a test of these names (of its class, if it has one, and its own) is left out."""
+        name = "::".join(path)
+        return name.startswith(self.beginnings) or any(part in name.lower() for part in self.parts)
+
+
+def plant(
+    source: bytes,
+    *,
+    runner: Runner,
+    taken: set[str],
+    copied: Collection[str],
+    several: bool = True,
+    left_out: LeftOut = LeftOut(),
+) -> Planted:
     """Put canaries into a test module.
 
     Args:
@@ -53,8 +89,9 @@ def plant(source: bytes, *, runner: Runner, taken: set[str], copied: Collection[
         taken: names of tests that no canary may have; those of the new ones are added.
         copied: names of the module's tests that a canary may be made of.
         several: one canary of each shape; else two, of any shapes.
+        left_out: where no canary may be.
     """
-    taken.update(name.decode() for name in re.findall(rb"\bdef (\w+)", source))
+    taken.update(name.decode() for name in re.findall(rb"\b(?:def|class) (\w+)", source))
     module = outline(source)
     words = [*_WORDS.split(), *module.words]
     shapes = list(_METHODS if runner == "unittest" or module.only_methods else _FUNCTIONS)
@@ -64,12 +101,13 @@ def plant(source: bytes, *, runner: Runner, taken: set[str], copied: Collection[
     places = module.boundaries or (source.count(b"\n") + 1,)
     names, texts = [], []
     for shape in shapes if several else shapes[:2]:
-        name = _fresh("test_", taken, words, "_")
+        group = _fresh("Test", taken, [word.capitalize() for word in words], "", left_out)
+        name = _fresh("test_", taken, words, "_", left_out)
         names.append(name)
-        texts.append((_random.choice(places), _own(shape, name, taken, words)))
-    candidates = [test for test in module.copyable if test.name in copied]
+        texts.append((_random.choice(places), _own(shape, group, name)))
+    candidates = [test for test in module.copyable if test.name in copied and not left_out.holds(*test.path)]
     for test in _random.sample(candidates, min(_COPIES, len(candidates))):
-        name = _fresh("test_", taken, words, "_")
+        name = _fresh("test_", taken, words, "_", left_out, test.path[:-1])
         names.append(name)
         texts.append((test.last_line, altered(test, name, _random)))
     return Planted(_insert(source, texts), tuple(names))
@@ -105,11 +143,22 @@ def hide(output: str, names: Iterable[str]) -> str:
     return "".join(kept)
 
 
-def _own(shape: str, name: str, taken: set[str], words: Sequence[str]) -> str:
+def _options(arguments: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """Options with their values, be they written with ``=``, joined to a letter, or apart."""
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
+        if argument.startswith("-k") and argument != "-k":
+            yield "-k", argument.removeprefix("-k").removeprefix("=")
+        elif argument.startswith("--") and "=" in argument:
+            yield argument.partition("=")[0], argument.partition("=")[2]
+        else:
+            yield argument, following
+
+
+def _own(shape: str, group: str, name: str) -> str:
     x, y = _values()
     return shape.format(
         name=name,
-        group=_fresh("Test", taken, [word.capitalize() for word in words], ""),
+        group=group,
         a=_random.choice(("expected", "found", "given", "item", "actual")),
         x=x,
         y=y,
@@ -117,12 +166,15 @@ def _own(shape: str, name: str, taken: set[str], words: Sequence[str]) -> str:
     )
 
 
-def _fresh(prefix: str, taken: set[str], words: Sequence[str], joint: str) -> str:
-    while True:
+def _fresh(
+    prefix: str, taken: set[str], words: Sequence[str], joint: str, left_out: LeftOut, within: Sequence[str] = ()
+) -> str:
+    for attempt in itertools.count():
         name = prefix + joint.join(_random.choices(words, k=_random.randint(3, 5)))
-        if name not in taken:
+        if name not in taken and (attempt > _ATTEMPTS or not left_out.holds(*within, name)):
             taken.add(name)
             return name
+    raise AssertionError
 
 
 def _values() -> tuple[str, str]:

@@ -68,12 +68,15 @@ def prepare(clone: Sandbox, known: Pristine, image: Image, tests: HiddenTests, o
     for path, data in contents(clone, known, own).items():
         entries[_relative(path)] = Change(_relative(path), "file", 0o644, data)
     taken = {canaries.last_part(name) for name in (*tests.fail_to_pass, *tests.pass_to_pass)}
+    left_out = canaries.LeftOut.of(tests.args if tests.runner == "pytest" else ())
     names: list[str] = []
     for path, copied in modules.items():
         entry = entries.get(_relative(path))
         if entry is not None and entry.kind == "file" and not any(name in entry.data for name in _WITHIN):
             several = path.startswith("/tests/") or bool(copied)
-            planted = canaries.plant(entry.data, runner=tests.runner, taken=taken, copied=copied, several=several)
+            planted = canaries.plant(
+                entry.data, runner=tests.runner, taken=taken, copied=copied, several=several, left_out=left_out
+            )
             entries[entry.path] = replace(entry, data=planted.source)
             names += planted.names
     ours = (

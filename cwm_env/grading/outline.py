@@ -19,12 +19,18 @@ class Test:
 
     __test__ = False  # not one of ours, whatever pytest thinks of its name
 
-    name: str
+    path: tuple[str, ...]
+    """The name of its class, if it has one, and its own."""
     source: str
     """Without its docstring, at the left margin."""
     last_line: int
     indentation: int
     """Columns; more than none for a method."""
+
+    @property
+    def name(self) -> str:
+        """Its own name."""
+        return self.path[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,13 @@ def _first_line(node: ast.stmt) -> int:
 
 
 def _copyable(body: Sequence[ast.stmt]) -> list[Test]:
-    classes = [node for node in body if isinstance(node, ast.ClassDef)]
-    places = (body, *(node.body for node in classes))
-    functions = [node for place in places for node in place if isinstance(node, ast.FunctionDef)]
+    places: list[tuple[tuple[str, ...], Sequence[ast.stmt]]] = [((), body)]
+    places += [((node.name,), node.body) for node in body if isinstance(node, ast.ClassDef)]
     return [
-        Test(function.name, source, function.end_lineno or 0, function.col_offset)
-        for function in functions
+        Test((*within, function.name), source, function.end_lineno or 0, function.col_offset)
+        for within, place in places
+        for function in place
+        if isinstance(function, ast.FunctionDef)
         if (source := _bare(function)) and any(_equality(node) is not None for node in function.body)
     ]
 

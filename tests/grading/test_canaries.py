@@ -57,7 +57,7 @@ CRLF = PLAIN.replace(b"\n", b"\r\n")
 LATIN = "# -*- coding: latin-1 -*-\ndef test_it():\n    assert 'é' == 'é'\n".encode("latin-1")
 
 
-def outcomes(directory: Path, source: bytes) -> dict[str, list[str]]:
+def outcomes(directory: Path, source: bytes, *arguments: str) -> dict[str, list[str]]:
     """What pytest says of each test of a module, by the last part of its id."""
     (directory / "test_module.py").write_bytes(source)
     command = [
@@ -71,6 +71,7 @@ def outcomes(directory: Path, source: bytes) -> dict[str, list[str]]:
         "no:cacheprovider",
         "-c",
         "/dev/null",
+        *arguments,
         "test_module.py",
     ]
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -93,6 +94,29 @@ def test_every_canary_fails_and_nothing_else_changes(source: bytes, tmp_path: Pa
         for name in planted.names:
             assert set(after.pop(name)) == {"FAILED"}, planted.source.decode(errors="replace")
         assert after == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--deselect=test_module.py::test_wraps_async", "--deselect", "test_module.py::TestLeft"],
+        ["-knot (wraps or left)"],
+    ],
+)
+def test_no_canary_is_where_the_arguments_of_a_run_leave_tests_out(arguments: list[str], tmp_path: Path) -> None:
+    tests = "".join(f"def test_wraps_async_{n}(): assert [n] == [n]\n".replace("n]", f"{n}]") for n in range(20))
+    left = "class TestLeft:\n" + "".join(f"    def test_{n}(self): assert 1 + {n} == {n + 1}\n" for n in range(20))
+    source = (tests + left).encode()
+    left_out = canaries.LeftOut.of(arguments)
+    planted: list[str] = []
+    taken: set[str] = set()
+    for _ in range(20):
+        copied = {f"test_{n}" for n in range(20)}
+        module = canaries.plant(source, runner="pytest", taken=taken, copied=copied, left_out=left_out)
+        planted += module.names
+        source = module.source
+    found = outcomes(tmp_path, source, *arguments)
+    assert {name: found.get(name) for name in planted} == {name: ["FAILED"] for name in planted}
 
 
 def test_a_module_for_unittest_gets_methods(tmp_path: Path) -> None:
