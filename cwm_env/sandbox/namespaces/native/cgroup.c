@@ -9,9 +9,9 @@
 
 #define MOST_HOMES 16
 
-static char **homes;
-static int home_count, entrances[MOST_HOMES];
-static bool unified;
+static char **homes SMALL;
+static int home_count SMALL, entrances[MOST_HOMES] SMALL;
+static bool unified SMALL;
 
 static void path_of(char *path, size_t size, int home, const char *id, const char *file) {
 	snprintf(path, size, "%s/%s%s%s", homes[home], id, file ? "/" : "", file ? file : "");

@@ -9,11 +9,13 @@
 #include <sys/stat.h>
 
 static void wait_for_ids(struct plan *plan) {
-	static struct message opened;
+	static struct message opened SMALL;
 	if (!receive(plan->gate, &opened))
 		_exit(1);
 	close(plan->gate);
 	plan->trees = opened.descriptors, plan->tree_count = opened.count;
+	opened.count = 0; /* they are the plan's now */
+	forget(&opened);
 }
 
 /* What nobody could map for us: with one id, the files are ours as they are. */
@@ -67,5 +69,6 @@ void contain(struct plan *plan) {
 	no_new_privileges();
 	stand_apart(plan);
 	umask(022);
+	forget(plan->request);
 	serve(plan);
 }

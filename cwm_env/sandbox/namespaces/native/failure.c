@@ -2,7 +2,7 @@
 
 #include "native.h"
 
-static int report_to;
+static int report_to SMALL;
 
 void report_failures_to(int control) {
 	report_to = control;

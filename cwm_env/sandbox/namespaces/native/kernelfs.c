@@ -20,7 +20,7 @@ static const char *const links[][2] = {{"fd", "/proc/self/fd"},
                                        {"ptmx", "pts/ptmx"}};
 
 static const char *below(const char *directory, const char *name) {
-	static char path[256];
+	static char path[256] SMALL;
 	snprintf(path, sizeof path, "root/%s/%s", directory, name);
 	return path;
 }

@@ -50,7 +50,7 @@ void mount_or_fail(const char *source, const char *target, const char *kind, uns
 }
 
 const char *mount_point(const char *path, bool directory) {
-	static char here[4096];
+	static char here[4096] SMALL;
 	size_t length = 4;
 	strcpy(here, "root");
 	while (*path) {

@@ -21,12 +21,25 @@
 #define NORETURN __attribute__((noreturn))
 #define LENGTH(array) (sizeof(array) / sizeof(*(array)))
 
+/* Of what every sandbox writes: side by side, or each would dirty a page of its own between large buffers. */
+#define SMALL __attribute__((section(".data")))
+
+/* memory.c */
+
+/* Zeroed pages, which go back to the kernel at once when they are given back. NULL where there are none. */
+void *take_pages(size_t size);
+void give_pages(void *pages, size_t size);
+/* Pages that no process forked from now on will have: with them, each would keep a copy of what was written since. */
+void keep_from_children(void *pages, size_t size);
+/* Give back what deeper calls than the caller's have used of the stack. */
+void let_go_of_stack(void);
+
 /* wire.c: messages of `name=value` fields, each ended by a NUL, with descriptors beside them. */
 
 #define MOST_DESCRIPTORS 250
 
 struct message {
-	char *data; /* freed by forget() */
+	char *data; /* pages of its own, given back by forget() */
 	size_t size;
 	int descriptors[MOST_DESCRIPTORS];
 	int count;
@@ -55,7 +68,7 @@ bool send_error(int sock, const char *step, int code);
 /* contain.c: a fresh process becomes a sandbox. */
 
 struct plan {
-	const struct message *request;
+	struct message *request; /* forgotten once the sandbox stands */
 	int control;   /* where success or failure is reported, and requests come from */
 	int gate;      /* gives the detached mounts, once the ids are mapped */
 	int lifeline;  /* hangs up when the spawner dies */

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define BUCKETS 1024
+#define MOST_SANDBOXES 65536 /* there are no more ranges of ids */
 #define LAST_SECONDS 10
 #define MOST_UNSEEN 64
 #define PAUSE_MILLISECONDS 5
@@ -27,14 +28,30 @@ struct sandbox {
 	char id[44];
 };
 
-static struct sandbox *alive[BUCKETS], *leftover;
-static int client, deaths, lifeline[2], unseen;
+/* All of them, in memory of the spawner alone. */
+static struct book {
+	struct sandbox *alive[BUCKETS], *leftover, *unused;
+	size_t used;
+	struct sandbox room[MOST_SANDBOXES];
+} *book SMALL;
+static int client SMALL, deaths SMALL, lifeline[2] SMALL, unseen SMALL;
+
+static bool open_book(void) {
+	if (!(book = take_pages(sizeof *book)))
+		return false;
+	keep_from_children(book, sizeof *book);
+	return true;
+}
 
 static void add(pid_t pid, const char *id) {
-	struct sandbox *made = malloc(sizeof *made);
-	if (!made)
+	struct sandbox *made = book->unused;
+	if (made)
+		book->unused = made->next;
+	else if (book->used < MOST_SANDBOXES)
+		made = &book->room[book->used++];
+	else
 		_exit(1); /* every sandbox dies with us, and the client starts anew */
-	struct sandbox **bucket = &alive[pid % BUCKETS];
+	struct sandbox **bucket = &book->alive[pid % BUCKETS];
 	*made = (struct sandbox){.next = *bucket, .pid = pid};
 	snprintf(made->id, sizeof made->id, "%s", id);
 	*bucket = made;
@@ -42,24 +59,25 @@ static void add(pid_t pid, const char *id) {
 
 /* A group can be busy for a moment after the last process in it was reaped. */
 static void remove_leftovers(void) {
-	for (struct sandbox **at = &leftover; *at;) {
+	for (struct sandbox **at = &book->leftover; *at;) {
 		struct sandbox *gone = *at;
 		if (!remove_groups(gone->id)) {
 			at = &gone->next;
 			continue;
 		}
 		*at = gone->next;
-		free(gone);
+		gone->next = book->unused;
+		book->unused = gone;
 	}
 }
 
 static void bury(pid_t pid) {
-	for (struct sandbox **at = &alive[pid % BUCKETS]; *at; at = &(*at)->next)
+	for (struct sandbox **at = &book->alive[pid % BUCKETS]; *at; at = &(*at)->next)
 		if ((*at)->pid == pid) {
 			struct sandbox *gone = *at;
 			*at = gone->next;
-			gone->next = leftover;
-			leftover = gone;
+			gone->next = book->leftover;
+			book->leftover = gone;
 			return;
 		}
 }
@@ -83,7 +101,7 @@ static void reap(bool everyone) {
 }
 
 /* In the new process: let go of what is the spawner's, and become the sandbox. */
-static void inside(const struct message *request, int control, int gate) {
+static void inside(struct message *request, int control, int gate) {
 	close(client);
 	close(deaths);
 	close(lifeline[1]);
@@ -194,9 +212,9 @@ static void create(struct message *request) {
 static void end(void) {
 	bool left = true;
 	for (time_t last = time(NULL) + LAST_SECONDS; left && time(NULL) < last; usleep(1000)) {
-		left = leftover != NULL;
+		left = book->leftover != NULL;
 		for (size_t i = 0; i < BUCKETS; i++)
-			for (struct sandbox *at = alive[i]; at; at = at->next)
+			for (struct sandbox *at = book->alive[i]; at; at = at->next)
 				left = true, kill(at->pid, SIGKILL);
 		reap(true);
 	}
@@ -212,19 +230,20 @@ int main(int count, char **arguments) {
 	prctl(PR_SET_NAME, "cwm-env");
 	if (count == 2 && !strcmp(arguments[1], "container"))
 		serve_container();
-	if (count < 2 || (deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || pipe2(lifeline, O_CLOEXEC))
+	if (count < 2 || (deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || pipe2(lifeline, O_CLOEXEC) ||
+	    !open_book())
 		return 1;
 	client = atoi(arguments[1]);
 	fcntl(client, F_SETFD, FD_CLOEXEC);
 	cgroups_are_in(arguments + 2, count - 2);
 	struct pollfd ready[] = {{client, POLLIN, 0}, {deaths, POLLIN, 0}};
 	for (;;) {
-		int woken = poll(ready, LENGTH(ready), leftover || unseen ? PAUSE_MILLISECONDS : -1);
-		if (ready[1].revents || leftover || unseen)
+		int woken = poll(ready, LENGTH(ready), book->leftover || unseen ? PAUSE_MILLISECONDS : -1);
+		if (ready[1].revents || book->leftover || unseen)
 			reap(woken == 0);
 		if (!ready[0].revents)
 			continue;
-		static struct message request; /* large, and the child goes on reading it */
+		static struct message request SMALL; /* large, and the child goes on reading it */
 		if (!receive(client, &request))
 			end();
 		if (field(&request, "id") && field(&request, "network"))

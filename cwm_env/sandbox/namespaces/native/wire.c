@@ -57,7 +57,7 @@ bool receive(int sock, struct message *message) {
 		memcpy(message->descriptors, CMSG_DATA(c), (size_t)message->count * sizeof(int));
 	}
 	message->size = ntohl(length);
-	if (message->size > LARGEST || !(message->data = malloc(message->size + 1)) ||
+	if (message->size > LARGEST || !(message->data = take_pages(message->size + 1)) ||
 	    !read_all(sock, message->data, message->size)) {
 		forget(message);
 		return false;
@@ -67,7 +67,7 @@ bool receive(int sock, struct message *message) {
 }
 
 void forget(struct message *message) {
-	free(message->data);
+	give_pages(message->data, message->size + 1);
 	message->data = NULL, message->size = 0;
 	for (int i = 0; i < message->count; i++)
 		if (message->descriptors[i] >= 0)
