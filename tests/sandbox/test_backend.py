@@ -40,6 +40,11 @@ def test_environment_directory_and_user_are_as_asked(sandbox: Sandbox) -> None:
     assert run(sandbox, ["id", "-u"], user="65534:65534", timeout=10).stdout == b"65534\n"
 
 
+def test_programs_do_not_drive_who_wakes_them_off_the_processor(sandbox: Sandbox) -> None:
+    policy = run(sandbox, ["sh", "-c", "sed -n 's/^policy *: *//p' /proc/self/sched; chrt -p $$"], timeout=10)
+    assert b"3\n" in policy.stdout or b"SCHED_BATCH" in policy.stdout, policy
+
+
 def test_arguments_of_any_bytes_arrive(sandbox: Sandbox) -> None:
     odd = os.fsdecode(bytes(range(1, 256)))
     assert run(sandbox, ["printf", "%s", odd], timeout=10).stdout == bytes(range(1, 256))

@@ -96,6 +96,8 @@ static void child(const struct plan *plan, const struct message *request, const 
 	sigset_t none;
 	sigemptyset(&none);
 	setsid();
+	const struct sched_param usual = {0};
+	syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &usual); /* or it would drive whoever wakes it off the processor */
 	for (int target = IN; target <= ERR; target++)
 		dup2(streams[target][target != IN], target);
 	close_all(streams);
