@@ -1,12 +1,13 @@
 """What a sandbox costs on each backend, beside `docker run` and SWE-ReX: `python -m benchmarks.backends`.
 
-Medians of each step in milliseconds, and resident memory of what runs for an idle sandbox; ratios are to the embedded
-backend, measured in the same run.
+Medians of each step in milliseconds, and what an idle sandbox takes of the machine's available memory; ratios are to
+the embedded backend, measured in the same run. Set DOCKER_HOST where the engine is not at its usual place.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
@@ -19,7 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import SHELL_PEERS, PeerUnavailable, python_of
+from benchmarks.sandbox import available
 from cwm_env.errors import CwmEnvError
+from cwm_env.images import ImageStore
 from cwm_env.sandbox.docker.images import reference
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.sandbox.small import make_small_image
@@ -27,6 +31,13 @@ from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
 
 ENV = {"PATH": "/usr/bin:/bin"}
+SWE_REX = Path(__file__).with_name("peer_docker.py")
+_WITH_REX = """FROM {base}
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv
+COPY . /wheels
+RUN python3 -m venv /opt/rex && /opt/rex/bin/pip install --quiet --no-index --find-links /wheels swe-rex
+ENV PATH=/opt/rex/bin:/usr/bin:/bin
+"""
 STEPS = ("create", "first command", "step", "destroy")
 Row = dict[str, float]
 
@@ -36,12 +47,6 @@ def timed(into: dict[str, list[float]], name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     into.setdefault(name, []).append((time.perf_counter() - started) * 1000)
-
-
-def available() -> float:
-    """MiB of memory that the machine could still give."""
-    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(rows["MemAvailable"].split()[0]) / 1024
 
 
 def sandboxes(name: str, image: Image, rounds: int) -> Row:
@@ -63,9 +68,8 @@ def sandboxes(name: str, image: Image, rounds: int) -> Row:
             sandbox.close()
     row = {step: statistics.median(seen[step]) for step in STEPS}
     before = available()
-    idle = [backend.create(image, Limits()) for _ in range(rounds)]
-    time.sleep(1)
-    row["MiB idle"] = max((before - available()) / len(idle), 0.0)
+    idle = [backend.create(image, Limits()) for _ in range(2 * rounds)]
+    row["MiB idle"] = max((before - available()) / 1024 / len(idle), 0.0)
     for sandbox in idle:
         sandbox.close()
     return row
@@ -87,29 +91,41 @@ def docker_run(image: str, rounds: int) -> Row:
     return {step: statistics.median(seen[step]) for step in STEPS}
 
 
-def swe_rex(image: str, rounds: int) -> Row:
-    """SWE-ReX's Docker deployment. It reaches its containers over a published port, and needs its server in the image.
+def swe_rex(base: str, rounds: int) -> Row:
+    """SWE-ReX's Docker deployment, its server put into the image before, so that no start installs it.
+
+    It reaches its containers over a published port; where the engine has no bridge network, over the machine's own.
 
     Raises:
-        RuntimeError: it cannot run here.
+        PeerUnavailable: it cannot be installed.
+        RuntimeError: it cannot run here; the text says why.
     """
-    try:
-        import swerex.deployment.docker  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError:
-        raise RuntimeError("swe-rex is not installed") from None
-    if "bridge" not in _docker("network", "ls", "--format", "{{.Name}}").split():
-        raise RuntimeError("it publishes a port, and this engine has no bridge network")
-    raise RuntimeError(f"its server, which it installs with pip when it starts, is not in {image} ({rounds} rounds)")
+    python = python_of(SHELL_PEERS["SWE-ReX"])
+    with tempfile.TemporaryDirectory() as context:
+        wheels = [str(python), "-m", "pip", "download", "--quiet", "--python-version=3.11", "--only-binary=:all:"]
+        subprocess.run([*wheels, "--dest", context, "swe-rex"], check=True, capture_output=True)
+        Path(context, "Dockerfile").write_text(_WITH_REX.format(base=base))
+        image = _docker("build", "--quiet", "--network=host", context)
+    bridge = "bridge" in _docker("network", "ls", "--format", "{{.Name}}").split()
+    command = [str(python), str(SWE_REX), image, str(rounds), *([] if bridge else ["--host-network"])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+    row: Row = json.loads(done.stdout)
+    return row
 
 
 def _docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"docker {arguments[0]}: {done.stderr.strip()[-200:]}")
+    return done.stdout.strip()
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10, help="how many of each; memory is measured with twice as many")
     rounds = parser.parse_args().rounds
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
@@ -120,7 +136,7 @@ def main() -> None:
         def note(name: str, measure: Callable[[], Row]) -> None:
             try:
                 measured[name] = measure()
-            except (CwmEnvError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+            except (CwmEnvError, PeerUnavailable, RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 measured[name] = str(error)
 
         note("namespaces", lambda: sandboxes("namespaces", image, rounds))
@@ -128,7 +144,8 @@ def main() -> None:
         note("docker (runsc)", lambda: sandboxes("docker:runsc", image, rounds))
         engine = backend_named("docker")
         note("docker run + exec", lambda: docker_run(reference(engine.engine, image), rounds))  # type: ignore[attr-defined]
-        note("SWE-ReX, docker", lambda: swe_rex(image.name, rounds))
+        debian = ImageStore().get("bookworm")
+        note("SWE-ReX, docker", lambda: swe_rex(reference(engine.engine, debian), rounds))  # type: ignore[attr-defined]
         show(measured)
     finally:
         shutil.rmtree(directory)

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from cwm_env.paths import cache_dir
 
-SHELL_PEERS = {"SWE-ReX": ("swe-rex",), "mini-swe-agent": ("mini-swe-agent",)}
-"""Name to what pip installs."""
+SHELL_PEERS = {"SWE-ReX": ("swe-rex", "aiohttp"), "mini-swe-agent": ("mini-swe-agent",)}
+"""Name to what pip installs. SWE-ReX needs aiohttp to speak with its servers, and does not ask for it."""
 SHELL_SCRIPT = Path(__file__).with_name("peer_shell.py")
 
 
