@@ -125,7 +125,9 @@ def _docker(*arguments: str) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="how many of each; memory is measured with twice as many")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="how many of each; memory is measured with twice as many"
+    )
     rounds = parser.parse_args().rounds
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)

@@ -23,6 +23,7 @@ _LINES = (
     "while i0 > 6: i0 -= 4", "i1 = divmod({i}, 3)[0]", "{l} = {l} * 1", "{l}.append(NotImplemented)", "x = yes({l})",
     "x = lambda: {l}", "{l}[1] = {l}[0]", "{d}[0] = {d}[1] = {i}", "{l}[0], {l}[1] = {v}, {v}",
 )  # fmt: skip
+_SIMPLE = tuple(line for line in _LINES if "\n" not in line and not line.startswith(("if ", "for ", "while ")))
 _VALUES = ("i0", "i1", "{i}", "1", "True", "1.0", "'a'", "None", "t0", "-7", "2 ** 70", "'<|'", "'..'", "'\\\\'")
 _HEAD = """\
 from dataclasses import dataclass
@@ -48,8 +49,11 @@ def program(seed: int) -> str:
         pair, tables = pick.sample(["xs", "ys", "zs"], 2), pick.sample(["d", "e"], 2)
         names = {"i": pick.choice(["i", "i", "i0", "3"]), "l": pair[0], "m": pair[1], "d": tables[0], "e": tables[1]}
         value = pick.choice(_VALUES).format(**names)
-        alone = pick.random() < 0.5
-        text = pick.choice(_LINES).format(v=value, pad=" " * 16, **names)
+        alone = pick.random() < 0.2
+        # More than one on a line: what the first of them leaves is there for the next, or when that one raises.
+        parts = pick.choices(_SIMPLE, k=pick.choice((0, 0, 1, 2)))
+        parts.append(pick.choice(_LINES if not parts else _SIMPLE))
+        text = "; ".join(part.format(v=value, pad=" " * 16, **names) for part in parts)
         lines += ["        " + text] if alone else ["        try:", "            " + text]
         if not alone:
             lines += [f"        except Exception{pick.choice(['', ' as error'])}:", "            pass"]
