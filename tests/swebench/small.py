@@ -20,6 +20,8 @@ import pkg
 
 def test_old():
     assert pkg.double
+    with open("left-by-a-test", "w") as file:
+        file.write("as root may")
 
 
 def test_double():
