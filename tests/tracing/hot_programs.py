@@ -33,6 +33,19 @@ class D:
 def yes(x):
     x.append(5)
     return x
+class M:
+    seen = []
+    def touched(self, *others):
+        M.seen.append(len(M.seen))
+        return True
+    __eq__ = __lt__ = __bool__ = __len__ = touched
+    def __del__(self):
+        self.touched()
+    def __hash__(self):
+        return self.touched() + 1
+    def __iter__(self):
+        self.touched()
+        return iter((self,) * self.touched())
 def f():
     xs, ys, zs, d, e = [1, 2, 3], ['a'], [], {0: 1}, {'k': 'v', 1: 2}
     g, i0, i1, t0, b, n = [[1, 2, 3], [4, 5, 6]], 0, 1, 'abc', None, 0
@@ -57,5 +70,17 @@ def program(seed: int) -> str:
         lines += ["        " + text] if alone else ["        try:", "            " + text]
         if not alone:
             lines += [f"        except Exception{pick.choice(['', ' as error'])}:", "            pass"]
-    aliases = pick.choice(["pass", "zs = xs", "xs = g[0]", "e = d", "b = [xs, d]", "h0 = g; ys = g[1]", "b = D(xs)"])
+    aliases = pick.choice(
+        [
+            "pass",
+            "zs = xs",
+            "xs = g[0]",
+            "e = d",
+            "b = [xs, d]",
+            "h0 = g; ys = g[1]",
+            "b = D(xs)",
+            "zs = M.seen",
+            "ys = M.seen",
+        ]
+    )
     return _HEAD % (aliases, pick.randrange(3, 8)) + "\n".join(lines) + "\n    return xs, ys, zs, d, e, g\n"
