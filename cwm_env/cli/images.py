@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -199,35 +199,38 @@ def _report(status: Status, text: str) -> None:
 
 
 def _pull_all(names: list[str], parallel: int, login: Login | None) -> int:
-    """Fetch with a progress bar; the exit code of the last failure."""
+    """Fetch with a progress bar, say what failed; the exit code of the last failure."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from cwm_env.errors import CwmEnvError
     from cwm_env.images import ImageStore
     from cwm_env.images.foreign import is_foreign
 
-    store, failed = ImageStore(), 0
+    store, failed = ImageStore(), dict[str, CwmEnvError]()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=errors) as bar, ThreadPoolExecutor(parallel) as pool:
         whole = bar.add_task("", total=len(names))
+        say = partial(_describe, bar, whole)
 
-        def pull_one(name: str) -> CwmEnvError | Image:
-            say = partial(_describe, bar, whole)
-            try:
-                return (
-                    store.fetch(name, login=login, progress=say) if is_foreign(name) else store.get(name, progress=say)
-                )
-            except CwmEnvError as error:
-                return error
+        def pull_one(name: str) -> Image:
+            return store.fetch(name, login=login, progress=say) if is_foreign(name) else store.get(name, progress=say)
 
-        for name, done in zip(names, pool.map(pull_one, names), strict=True):
-            bar.advance(whole)
-            if isinstance(done, CwmEnvError):
-                failed = done.exit_code
-                errors.print(str(done), markup=False)
-            else:
-                console.print(f"{name} {done.digest}", markup=False)
-    return failed
+        pulled = {pool.submit(pull_one, name): name for name in names}
+        try:
+            for done in as_completed(pulled):
+                try:
+                    console.print(f"{pulled[done]} {done.result().digest}", markup=False, soft_wrap=True)
+                except CwmEnvError as error:
+                    failed[pulled[done]] = error
+                bar.advance(whole)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: those that have not begun do not
+            raise
+    if failed:
+        errors.print(f"{len(names) - len(failed)} of {len(names)} images are here; the same command again tries these:")
+        for why in failed.values():
+            errors.print(str(why), markup=False, soft_wrap=True)
+    return next((why.exit_code for why in reversed(failed.values())), 0)
 
 
 def _describe(bar: Progress, task: TaskID, text: str) -> None:

@@ -8,24 +8,27 @@
 
 The words before the colon are those of skopeo, podman and buildah. skopeo speaks to registries because it is the
 reference for all that is hard in it (indexes of many machines, tokens, retries, digests), and every distribution has
-it; what is left, unpacking layers, needs our own sandbox in any case.
+it; ``registry`` adds what it lacks, going on within a layer. What is left, unpacking layers, needs our own sandbox.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cwm_env.errors import ImageError, RecipeError, SandboxUnavailable
 from cwm_env.images.oci import Contents, read_docker_archive, read_layout
+from cwm_env.images.registry import fetch_layers
 from cwm_env.sandbox.docker.engine import Engine
 
 _TRANSPORTS = ("docker://", "docker-daemon:", "docker-archive:", "oci-archive:", "oci:")
@@ -33,6 +36,7 @@ _SECONDS = 3600.0
 _RETRIES = "3"
 _LINES = 8
 _CHUNK = 1 << 20
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,8 @@ def fetch(name: str, room: Path, blobs: Path, login: Login | None, say: Callable
     if not name.startswith("docker://"):
         _existing(name.partition(":")[2])
     say("fetching the layers")
-    _skopeo(name, room, blobs, login)
-    return read_layout(room / "layout", blobs)
+    _skopeo(name, room, blobs, login, say)
+    return read_layout(room / "layout", room / "blobs")
 
 
 def _existing(path: str) -> Path:
@@ -119,19 +123,38 @@ def _existing(path: str) -> Path:
     return Path(path)
 
 
-def _skopeo(name: str, room: Path, blobs: Path, login: Login | None) -> None:
+def _skopeo(name: str, room: Path, blobs: Path, login: Login | None, say: Callable[[str], None]) -> None:
     if shutil.which("skopeo") is None:
         raise ImageError("images of registries and OCI archives need skopeo: run `apt-get install skopeo`")
-    blobs.mkdir(parents=True, exist_ok=True)
-    command = ["skopeo", "--override-os=linux", "copy", "--quiet", f"--retry-times={_RETRIES}"]
-    command.append(f"--dest-shared-blob-dir={blobs}")
+    skopeo, complaint = ["skopeo", "--override-os=linux"], f"{name} could not be fetched"
+    access: list[str] = []
+    found: list[str] = []
     if name.startswith("docker://"):
         host = name.removeprefix("docker://").partition("/")[0]
         if host.partition(":")[0] in ("localhost", "127.0.0.1"):  # as Docker does
-            command.append("--src-tls-verify=false")
+            access.append("tls-verify=false")
         if login:
-            command.append(f"--src-authfile={_auth_file(room, host, login)}")
-    run([*command, name, f"oci:{room / 'layout'}:image"], f"{name} could not be fetched")
+            access.append(f"authfile={_auth_file(room, host, login)}")
+        options = [f"--{option}" for option in access]
+        inspect = [*skopeo, "inspect", "--no-tags", f"--retry-times={_RETRIES}", "--format={{.Layers}}"]
+        found = _DIGEST.findall(run([*inspect, *options, name], complaint))
+        fetch_layers(name, found, blobs, (login.user, login.password) if login else None, say)
+    # A directory of this pull's own: skopeo writes manifests in place, and another pull would read half of one.
+    own = room / "blobs"
+    _link(found, blobs, own)
+    copy = [*skopeo, "copy", "--quiet", f"--retry-times={_RETRIES}", f"--dest-shared-blob-dir={own}"]
+    copy += [f"--src-{option}" for option in access]
+    run([*copy, name, f"oci:{room / 'layout'}:image"], complaint)
+    _link(found, own, blobs)
+
+
+def _link(digests: Iterable[str], source: Path, target: Path) -> None:
+    """Have ``target`` share the blobs that ``source`` has and it has not."""
+    (target / "sha256").mkdir(parents=True, exist_ok=True)
+    for digest in digests:
+        path = digest.replace(":", "/")
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            (target / path).hardlink_to(source / path)
 
 
 def _auth_file(room: Path, host: str, login: Login) -> Path:
@@ -191,8 +214,8 @@ def _build_without_engine(context: Path, room: Path) -> Path:
     return archive
 
 
-def run(command: list[str], complaint: str, env: Mapping[str, str] | None = None) -> None:
-    """Run a program.
+def run(command: list[str], complaint: str, env: Mapping[str, str] | None = None) -> str:
+    """Run a program; what it printed.
 
     Raises:
         ImageError: it failed; the message says ``complaint`` and the last that it printed.
@@ -204,7 +227,9 @@ def run(command: list[str], complaint: str, env: Mapping[str, str] | None = None
             )
         except subprocess.TimeoutExpired:
             raise ImageError(f"{complaint}: {command[0]} did not end within {_SECONDS:.0f} seconds") from None
+        said.seek(0)
+        text = said.read().decode("utf-8", "replace")
         if done.returncode:
-            said.seek(0)
-            tail = "\n".join(said.read().decode("utf-8", "replace").strip().splitlines()[-_LINES:])
+            tail = "\n".join(text.strip().splitlines()[-_LINES:])
             raise ImageError(f"{complaint}; {command[0]} said:\n{tail}")
+        return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import time
 from dataclasses import replace
@@ -42,6 +44,17 @@ def test_an_unknown_runtime_is_unavailable(small: Image) -> None:
     with pytest.raises(SandboxUnavailable, match="cannot use that runtime"):
         backend.create(small, Limits())
     backend.close()
+
+
+def test_kata_is_asked_for_by_name_and_unavailable_where_it_is_not_installed(small: Image) -> None:
+    with contextlib.closing(DockerBackend()) as plain:
+        assert "kata" not in plain.engine.info()["Runtimes"], "kata is installed here: write the test that runs it"
+    backend = backend_named("docker:kata")
+    with contextlib.closing(backend), pytest.raises(SandboxUnavailable) as raised:
+        backend.create(small, Limits())
+    said = str(raised.value)
+    assert re.search(r"runtime.*\bkata\b", said), "the engine was asked for something else"
+    assert said.endswith("install it and name it in daemon.json") and "\n" not in said
 
 
 def test_an_image_of_this_machine_is_refused_with_the_remedy(docker_backend: DockerBackend, small: Image) -> None:

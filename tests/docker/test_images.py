@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,19 +186,19 @@ def daemon() -> list[str]:
 def test_what_was_fetched_is_fetched_again_only_where_it_is_missing(own_store: ImageStore, pushed: str) -> None:
     image = own_store.get(pushed)
     stamps = {layer: layer.stat().st_ctime_ns for layer in image.layers}
-    blobs = {
-        path: path.stat().st_ctime_ns for path in (own_store.directory / "blobs/sha256").iterdir() if is_layer(path)
-    }
+    blobs = {path: came(path) for path in (own_store.directory / "blobs/sha256").iterdir()}
+    assert len(blobs) == len(image.layers)
     shutil.rmtree(image.layers[-1])
     again = own_store.get(pushed)
     assert again == image
     assert {layer: layer.stat().st_ctime_ns for layer in image.layers[:-1]} == dict(list(stamps.items())[:-1])
-    assert {path: path.stat().st_ctime_ns for path in blobs} == blobs, "a layer was downloaded twice"
+    assert {path: came(path) for path in blobs} == blobs, "a layer was downloaded twice"
     assert own_store.prune() > 0 and not (own_store.directory / "blobs").exists()
 
 
-def is_layer(path: Path) -> bool:
-    return path.read_bytes()[:2] == b"\x1f\x8b"
+def came(path: Path) -> tuple[int, int]:
+    """Which file it is, and since when."""
+    return path.stat().st_ino, path.stat().st_mtime_ns
 
 
 def test_a_damaged_layer_is_noticed_and_leaves_nothing(own_store: ImageStore, pushed: str) -> None:
@@ -239,3 +240,24 @@ def test_export_and_import_give_the_same_files(own_store: ImageStore, context: P
     said = docker("run", "--rm", "--network", "none", "--entrypoint", "bash", loaded, "-c", LOOK)
     assert said + "\n" == SEEN
     assert looked(own_store.get(f"docker-archive:{tmp_path}/out.tar")) == SEEN
+
+
+def test_an_image_over_another_stores_only_what_it_adds(
+    own_store: ImageStore, base: str, built: str, tmp_path: Path
+) -> None:
+    own_store.get(f"docker-daemon:{base}")
+    own_store.get(f"docker-daemon:{built}")
+    own_store.export(f"docker-daemon:{built}", tmp_path / "again.tar")
+    own_store.get(f"docker-archive:{tmp_path}/again.tar")
+    environment = {**os.environ, "CWM_ENV_CACHE": str(own_store.directory)}
+    command = [sys.executable, "-m", "cwm_env", "images", "du", "--json"]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
+    below, over, again = (
+        said["images"][name]
+        for name in (f"docker-daemon:{base}", f"docker-daemon:{built}", f"docker-archive:{tmp_path}/again.tar")
+    )
+    assert said["total"] == over["size"] == again["size"] > below["size"] > 100 * (over["size"] - below["size"]) > 0
+    assert below["own"] == over["own"] == again["own"] == 0
+    own_store.remove(f"docker-archive:{tmp_path}/again.tar")
+    each, total = own_store.usage()
+    assert each[f"docker-daemon:{built}"] == (total, total - below["size"])

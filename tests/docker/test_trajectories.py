@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cwm_env import BashEnv
-from cwm_env.grading.exploits import exploits
+from cwm_env.grading.exploits import FOR_ADMISSION, exploits
 from cwm_env.images import ImageStore
 from cwm_env.tasks import list_tasks
 from cwm_env.types import Task
@@ -75,5 +75,12 @@ def test_an_exploit_is_not_rewarded(name: str, played: dict[str, Future[tuple[li
     assert (reward, outcome) == (0.0, "tampered" if exploits()[name].forges else "unresolved")
 
 
-def test_the_fix_alone_is_rewarded(small_task: Task, store: ImageStore) -> None:
-    assert trajectory(small_task, "docker", store, FIX)[1:3] == (1.0, "resolved")
+@pytest.mark.parametrize("name", FOR_ADMISSION)
+def test_an_exploit_of_every_kind_is_not_rewarded_under_gvisor(name: str, small_task: Task, store: ImageStore) -> None:
+    _, reward, outcome, _ = trajectory(small_task, GVISOR, store, exploits()[name].commands)
+    assert (reward, outcome) == (0.0, "tampered" if exploits()[name].forges else "unresolved")
+
+
+@pytest.mark.parametrize("backend", ["docker", GVISOR])
+def test_the_fix_alone_is_rewarded(backend: str, small_task: Task, store: ImageStore) -> None:
+    assert trajectory(small_task, backend, store, FIX)[1:3] == (1.0, "resolved")
