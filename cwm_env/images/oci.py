@@ -53,7 +53,10 @@ class Layer:
                 raise ImageError(str(error)) from error
             archive.finish()
         if archive.digest != self.digest:
-            raise ImageError(f"a layer is damaged: its digest is {archive.digest}, not {self.digest}")
+            raise ImageError(
+                f"a layer is damaged (its digest is {archive.digest}, not {self.digest}): run `cwm-env images prune`, "
+                "which removes what was downloaded, and fetch it again"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from cwm_env.errors import ImageError
 from cwm_env.images import ImageStore
+from cwm_env.images.foreign import Login
 from cwm_env.images.registry import place_of
+from tests.docker.asking import asking
 from tests.docker.conftest import docker
 from tests.docker.cutting import cutting
 
@@ -75,6 +78,21 @@ def test_what_a_killed_pull_left_is_gone_on_with_if_its_digest_comes_right(
         assert (proxy.passed < SIZE - 3 * MB) is right
     assert (image.layers[0] / "noise").read_bytes() == NOISE
     assert not part.exists()
+
+
+def test_a_registry_that_hands_out_tokens_is_asked_with_a_password(
+    own_store: ImageStore, registry: str, noisy: str
+) -> None:
+    with asking(registry) as private:
+        name = f"docker://{private.address}/{noisy}"
+        for login in (None, Login("somebody", "wrong")):
+            with pytest.raises(ImageError, match="could not be fetched"):
+                own_store.fetch(name, login=login)
+        assert not private.asked
+        image = own_store.fetch(name, login=Login("somebody", "secret"))
+        blobs = [program for path, status, program in private.asked if "/blobs/" in path and status == 200]
+        assert sum(program.startswith("python-requests") for program in blobs) == 1, "skopeo fetched the layer"
+    assert (image.layers[0] / "noise").read_bytes() == NOISE
 
 
 def test_many_are_pulled_at_once_and_a_second_run_fetches_what_failed(
