@@ -73,7 +73,7 @@ def build(names: tuple[str, ...]) -> None:
     for name in names:
         with errors.status(f"{escape(name)}: building") as status:
             image = ImageStore().get(name, progress=partial(_report, status))
-        console.print(f"{name} {image.digest}", markup=False)
+        console.print(f"{name} {image.digest}", markup=False, soft_wrap=True)
 
 
 @images.command()
@@ -124,7 +124,7 @@ def import_(path: Path) -> None:
 
     with errors.status(f"{escape(str(path))}: unpacking") as status:
         image = ImageStore().fetch(f"{transport_of(path)}:{path}", progress=partial(_report, status))
-    console.print(f"{image.name} {image.digest}", markup=False)
+    console.print(f"{image.name} {image.digest}", markup=False, soft_wrap=True)
 
 
 @images.command()
@@ -141,7 +141,7 @@ def export(name: str, path: Path) -> None:
 
     with errors.status(f"{escape(name)}: building") as status:
         ImageStore().export(name, path, progress=partial(_report, status))
-    console.print(f"{path} {decimal(path.stat().st_size)}", markup=False)
+    console.print(f"{path} {decimal(path.stat().st_size)}", markup=False, soft_wrap=True)
 
 
 @images.command()

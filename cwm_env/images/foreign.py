@@ -36,6 +36,7 @@ _SECONDS = 3600.0
 _RETRIES = "3"
 _LINES = 8
 _CHUNK = 1 << 20
+_FATAL = re.compile(r'level=fatal msg=(".*")$', re.MULTILINE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -126,7 +127,7 @@ def _existing(path: str) -> Path:
 def _skopeo(name: str, room: Path, blobs: Path, login: Login | None, say: Callable[[str], None]) -> None:
     if shutil.which("skopeo") is None:
         raise ImageError("images of registries and OCI archives need skopeo: run `apt-get install skopeo`")
-    skopeo, complaint = ["skopeo", "--override-os=linux"], f"{name} could not be fetched"
+    skopeo, complaint = ["skopeo", "--override-os=linux"], "it could not be fetched"
     access: list[str] = []
     found: list[str] = []
     if name.startswith("docker://"):
@@ -230,6 +231,8 @@ def run(command: list[str], complaint: str, env: Mapping[str, str] | None = None
         said.seek(0)
         text = said.read().decode("utf-8", "replace")
         if done.returncode:
+            if fatal := _FATAL.search(text):  # skopeo's and podman's last word; before it come its retries
+                raise ImageError(f"{complaint}: {json.loads(fatal[1])}")
             tail = "\n".join(text.strip().splitlines()[-_LINES:])
             raise ImageError(f"{complaint}; {command[0]} said:\n{tail}")
         return text
