@@ -1,7 +1,7 @@
 """Layers of a registry, fetched so that a broken connection costs only what was under way.
 
-skopeo 1.9 gives up where the connection breaks within a layer, and no skopeo goes on in its next run with what was left.
-So layers are brought to where skopeo looks for them before it does: with HTTP ranges, each into a file that gets its
+skopeo 1.9 gives up where the connection breaks within a layer, and none goes on in its next run with what was left. So
+layers are brought to where skopeo looks for them before it does: with HTTP ranges, each into a file that gets its
 name when it is whole and its digest is right. Whatever is not plain here (mirrors, credential helpers, certificates of
 one's own) is left to skopeo, and so are all words about what cannot be had.
 """
