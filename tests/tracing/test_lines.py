@@ -27,7 +27,7 @@ def has_monitoring(python: str) -> bool:
 def test_hot_lines_over_shared_containers_show_what_a_slow_recorder_saw(python: str, engine: str) -> None:
     if engine == "monitoring" and not has_monitoring(python):
         pytest.skip("this Python has no sys.monitoring")
-    assert compare(python, engine, range(60), "hot_programs") > 4000
+    assert compare(python, engine, range(40), "hot_programs") > 8000
 
 
 BETWEEN = {

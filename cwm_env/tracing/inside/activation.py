@@ -216,7 +216,10 @@ class Activation:
         if plans is None:
             plans = Plans(code.code, self.keys, self.kinds) if len(self.shape) < 50 else NEVER
             self.shape["".join(self.kinds)] = plans
-        self.exposed = plans is not NEVER and (code.exposed or not set(self.kinds) <= {"a"})
+        exposed = plans is not NEVER and (code.exposed or not set(self.kinds) <= {"a"})
+        if exposed and not self.exposed:
+            self.moment = None  # what is known of the moment is too old
+        self.exposed = exposed
         self.plans = plans
         return plans
 

@@ -5,7 +5,7 @@ change or that a weak reference could watch. Where one knows what was done to a 
 looked at.
 """
 
-from itertools import chain, compress
+from itertools import chain, compress, repeat
 from operator import is_, is_not
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -145,8 +145,10 @@ class Rows:
         place = arguments[0]
         if type(place) is not int or not -len(value) <= place < len(value) or type(value[place]) is not list:
             return False
-        row = self.rows[place]
-        if row.kind is not list or not row.edit(value[place], name, arguments[1:]):
+        row, changed = self.rows[place], value[place]
+        if sum(map(is_, value, repeat(changed))) > 1:  # it is more than one row
+            return False
+        if row.kind is not list or not row.edit(changed, name, arguments[1:]):
             return False
         self.sizes[place] = len(row.items)
         self.parts[place] = self._part(row)

@@ -14,7 +14,7 @@ import sys
 from collections import defaultdict
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from cwm_env.tracing.inside.steps import ANY, CONTAINERS, HELD, PURE, SAFE, STEPS, Unknown, expression
+from cwm_env.tracing.inside.steps import ANY, CONTAINERS, PURE, SAFE, STEPS, Unknown, either, expression, may_hold
 
 READABLE = (3, 11) <= sys.version_info < (3, 14) and not sys.flags.bytes_warning
 """Before that, a jump into the middle of a line is no event, and a line does not tell what ran."""
@@ -136,8 +136,8 @@ class _Reading:
         self.stored: Set[str] = set()
         self.mutated: Set[str] = set()
         self.names: Set[str] = set()
-        self.deep = False
-        """Whether a row was changed."""
+        self.deep = self.moved = False
+        """Whether a row was changed; and whether a row may have been put in or taken out."""
         self.edits: List[Tuple[str, List[str]]] = []
         """What was done to containers: the name, and its arguments as expressions."""
         self.steady = True
@@ -150,6 +150,8 @@ class _Reading:
         except (Unknown, IndexError):
             return None
         if not instructions or self.stored & self.mutated or not self.stored <= set(keys):
+            return None
+        if self.deep and self.moved:  # what was changed may be in no container any more, and still in a variable
             return None
         names = tuple(sorted(self.names))
         if not self.mutated and len(self.stored) < 2:
@@ -233,9 +235,9 @@ class _Reading:
 
     def _joined(self, a: _State, b: _State) -> _State:
         size = min(len(a.stack), len(b.stack))
-        stack = [_either(x, y) for x, y in zip(a.stack[len(a.stack) - size :], b.stack[len(b.stack) - size :])]
+        stack = [either(x, y) for x, y in zip(a.stack[len(a.stack) - size :], b.stack[len(b.stack) - size :])]
         now = {
-            name: _either(a.now.get(name) or self._first(name), b.now.get(name) or self._first(name))
+            name: either(a.now.get(name) or self._first(name), b.now.get(name) or self._first(name))
             for name in {**a.now, **b.now}
         }
         return _State(stack, now)
@@ -278,19 +280,12 @@ class _Reading:
             raise Unknown
         self.mutated.add(name)
         self.deep = self.deep or owner[0] == "w"
+        self.moved = self.moved or owner[0] == "r"
         if flat:
             return
         self.steady = False
         for other, held in self.kinds.items():
             if held in CONTAINERS:  # it may be one of those that were only of atoms
                 self.state.now[other] = "h"
-        self.state.now.update((other, "h") for other, held in self.state.now.items() if held[0] in CONTAINERS)
-        self.state.stack[:] = ["h" if held[0] in CONTAINERS else held for held in self.state.stack]
-
-
-def _either(a: str, b: str) -> str:
-    if a == b:
-        return a if a is b else str(a)
-    if a[0] in SAFE and b[0] in SAFE:
-        return "i"
-    return "h" if a[0] in HELD and b[0] in HELD else "?"
+        self.state.now.update((other, "h") for other, held in self.state.now.items() if may_hold(held))
+        self.state.stack[:] = ["h" if may_hold(held) else held for held in self.state.stack]

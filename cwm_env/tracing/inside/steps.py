@@ -44,6 +44,20 @@ def worth(kind: str, text: str) -> str:
     return made
 
 
+def may_hold(kind: str) -> bool:
+    """Whether it is a container, or may hold one."""
+    return kind[0] in CONTAINERS or kind == "i"
+
+
+def either(a: str, b: str) -> str:
+    """What is one or the other."""
+    if a == b:
+        return a if a is b else str(a)
+    if a[0] in SAFE and b[0] in SAFE:
+        return "i"
+    return "h" if a[0] in HELD and b[0] in HELD else "?"
+
+
 def idle(line: Any, arg: int, value: Any) -> None:
     """Nothing that matters here."""
 
@@ -191,8 +205,7 @@ def drop(line: Any, arg: int, value: Any) -> None:
 
 def test_or_pop(line: Any, arg: int, value: Any) -> None:
     """A test that leaves its value where it jumps."""
-    line.pop()
-    line.push("a")
+    line.push(line.pop())
     line.leave(value)
     line.pop()
 
