@@ -19,7 +19,7 @@ _LINES = (
     "h0 = g", "g = [[0] * 3, [1, 2, 3]]", "g = [{l}, {m}]", "g[-1][0] = {v}", "r, s = g[0], g[1]", "r[0] = {v}",
     "g[0], g[1] = g[1], g[0]", "b = [{l}, {d}, [{l}]]", "b = ({l}, {d})", "b = {d}.values()", "b = None",
     "b = D({l})", "b = iter({l})", "{l}[0] = b", "{l}.append({m})", "{d}['d'] = {e}", "i1 = {l}[0]",
-    "i0 = {l}[{i} % 2] == {v}", "{l}.append(w := {i})", "i0 = sum(range({i}))",
+    "i0 = {l}[{i} % 2] == {v}", "{l}.append(w := {i})", "i0 = sum(range({i} % 4))",
     "i1 = max(i0, {i}, 2)", "t0 += 'ab'", "i0 = isinstance({l}, list) + 1", "{d}[(1, {i})] = {v}",
     "i0 = {v} if {v} else 1", "i0, *q = {l}", "del {l}[0]", "{l}.remove({v})", "{l}.reverse()", "i1 = {l} == {m}",
     "t0 = ','.join('ab')", "i0 = not {l}", "i1 = -i0", "i0 = [1, {i}][1]", "t0 = '%s-%s' % (i0, {i})", "n = None",
@@ -45,7 +45,7 @@ _LINES = (
 )  # fmt: skip
 _ALONE = (
     "if {i} % 2: {l}.append({v})", "if {l}: {l}[0] = {v}", "for q in range(2): i1 += q", "for q in {l}: i1 = q",
-    "for q in range({i}): {l}.append(q)", "while i0 > 6: i0 -= 4", "i0 = (1 if {i} else\n{pad}2)",
+    "for q in range({i} % 4): {l}.append(q)", "while i0 > 6: i0 //= 4", "i0 = (1 if {i} else\n{pad}2)",
     "{l}.append(\n{pad}{v},\n{pad})", "assert {l} is not None", "for q in range(3): g[0][q] = {i}",
     "for q in range(2): {l}.append(ob)", "for q in range(2): {l}.append(q); {m}.append(q)", "for q in n: i0 = q",
     "if n: i0 = 1", "while {l}: {l}.pop()", "if {i} % 2: n = 5", "for q in range(2): t0 = 'q'; {l}[-1] = q",
