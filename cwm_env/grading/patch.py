@@ -154,19 +154,17 @@ def _plan(changes: Iterable[Change], known: Pristine | plain.Tree, rules: Rules)
     """Split the changes into what counts and what does not, deletions down to single files."""
     plan = _Plan(tracked=known.tracked)
     for change in changes:
-        below = set(known.below(change.path))
-        protected = {path for path in below if rules.protects(path)}
-        if change.kind == "directory":
-            if not known.holds(change.path):
-                continue
-            below = {change.path}  # a directory in the place of a file
-            protected &= below
-        elif change.kind == "deleted":
-            plan.dropped |= protected
-        elif not rules.counts(change) or protected:
-            plan.dropped.add(change.path)
+        if change.kind == "directory" and not known.holds(change.path):
             continue
-        else:
+        # One in the place of a file takes that away, and nothing else.
+        below = {change.path} if change.kind == "directory" else set(known.below(change.path))
+        protected = {path for path in below if rules.protects(path)}
+        if change.kind == "deleted":
+            plan.dropped |= protected
+        elif change.kind != "directory":
+            if protected or not rules.counts(change):
+                plan.dropped.add(change.path)
+                continue
             plan.kept[change.path] = change
         plan.gone |= below - protected
     # A directory that was made anew is first deleted, so that what it holds as before is no change.
