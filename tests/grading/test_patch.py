@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwm_env.grading import patch as patches
+from cwm_env.grading.pristine import inspect
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.run import run
 from cwm_env.types import HiddenTests, Image, Limits
@@ -109,6 +110,36 @@ def test_what_the_agent_committed_is_part_of_the_patch(take: Take) -> None:
     commit = "git -c user.name=a -c user.email=a@b commit -qam x"
     assert "+z = 1" in take(f"echo z = 1 >> pkg/core.py; {commit}; rm -rf .git").text
     assert "+z = 1" in take("echo z = 1 >> pkg/core.py; git update-index --assume-unchanged pkg/core.py").text
+
+
+@ONLY_REPOSITORIES
+@pytest.mark.parametrize(
+    ("setup", "clean"),
+    [
+        ("git status", True),
+        ("touch pkg/core.py; cp -a pkg/core.py other; mv other pkg/core.py", True),
+        ("rm .git/index", True),
+        ("git rm -q --cached pkg/core.py", True),
+        ("echo x > .git/index", True),
+        ("sed -i 's/x/y/' pkg/core.py", False),
+        ("git reset -q; touch -r pkg/core.py as; sed -i 's/x/y/' pkg/core.py; touch -r as pkg/core.py", False),
+        ("sed -i 's/x/y/' pkg/core.py; git update-index --assume-unchanged pkg/core.py", False),
+        ("rm pkg/core.py; git update-index --skip-worktree pkg/core.py", False),
+        ("sed -i 's/x/y/' pkg/core.py; git add pkg/core.py", False),
+    ],
+)
+def test_an_image_is_as_its_commit_whatever_its_own_index_says(
+    setup: str, clean: bool, backend: NamespacesBackend, repository: Image
+) -> None:
+    clone = backend.create(repository, Limits())
+    # As it is, byte by byte: the repository's own attributes have converted some.
+    plain = "echo '* -text -eol -ident -filter' > .git/info/attributes; git add --renormalize ."
+    commit = "git -c user.name=a -c user.email=a@example.org commit -q --allow-empty -m plain"
+    said = run(clone, ["bash", "-ec", f"{plain}; {commit}; {setup}"], cwd="/repo", timeout=60)
+    assert not said.exit_code, said
+    found = inspect(clone, replace(repository, digest=setup))
+    clone.close()
+    assert found.clean == clean and {b"pkg/core.py", b"pkg/__init__.py"} <= found.tracked
 
 
 def test_the_agents_git_attributes_change_no_byte(take: Take, tree_after: Tree) -> None:
