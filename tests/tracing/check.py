@@ -5,6 +5,7 @@
 Runs on any Python since 3.6; prints one line of JSON for each seed, with the differences.
 """
 
+import gc
 import json
 import os
 import re
@@ -75,6 +76,7 @@ def resolve(log: str) -> List[Any]:
 
 def main() -> None:
     modes = load()
+    gc.disable()  # when it lets go of what is in a cycle differs from run to run, and a finalizer shows it
     import slow  # type: ignore[import-not-found]
 
     values = sys.modules["cwm_env.tracing.inside.values"]

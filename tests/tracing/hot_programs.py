@@ -59,8 +59,8 @@ _SCENES = (
     ("g = [[0] * 3] * 2", "g[0][{i} % 3] = {i}"),
     ("g = [[1], [2]]", "{l} = g[0]", "g[0].append({i}); g[0] = [{i}]"),
     ("g = [[1], [2]]; h0 = g", "{l} = h0[1]", "g[1][0] = {i}; h0.pop()"),
-    ("{l}, t = [1], None", "t = [{l}]; {l}.append(ob); i0 = t == [[1, 7]]"),
-    ("{l}, {m} = [1], 'x'", "t = {l} if {i} % 2 else {m}; {l}.append(ob); i0 = t == [1, 7]"),
+    ("{l}, t, ob = [1], None, E()", "t = [{l}]; {l}.append(ob); i0 = t == [[1, 7]]"),
+    ("{l}, {m}, ob = [1], 'x', E()", "t = {l} if {i} % 2 else {m}; {l}.append(ob); i0 = t == [1, 7]"),
     ("{l} = [1, 2]", "{m} = {l}", "{l}[0] = {i}"),
     ("{l} = [1, 2]", "{m} = {l}", "{l}.append({i}); {l} = [{i}]"),
     ("g = [[1, 2], [3]]", "{l} = g[0]", "{l}[1] = {i}", "g[0][0] = {i}", "{l}.append({i})"),
@@ -70,7 +70,7 @@ _SCENES = (
     ("{l}, {m} = [{i}], [2]", "{l}[0] = {m}; {l}[0].append({i})"),
     ("n = E()", "n = 5", "i0 = {i}"),
     ("n = E()", "t0, n = 'a', 5"),
-    ("n = ob", "i0 = 5 == n"),
+    ("n = ob = E()", "i0 = 5 == n"),
     ("n = 5", "i0 = 5 == n"),
     ("try:", "    i0 = 1 // 0", "except Exception as error:", "    i0 = {i}", "t0 = 'a'"),
     ("try: n = {i}", "except Exception as error: n = 0", "else: n = 1", "finally: i0 = 5"),
@@ -81,6 +81,8 @@ _SCENES = (
     ("{l} = {m} = [2, 1]", "{l}.sort()", "{l}.insert(0, {i})"),
     ("{d} = {e} = {{1: 0}}", "{d}[1] = {i}", "{e}.pop(1)", "{d}.update(a={i})"),
 )
+_CLEARED = "ob = b = n = t = h0 = x = q = 0; xs, ys, zs, r, s, d, e, g = [1], [2], [3], [4], [5], {}, {}, [[1], [2]]"
+"""Before some scenes: where anything is held that nobody knows, containers are looked at more closely."""
 _VALUES = ("i0", "i1", "{i}", "1", "True", "1.0", "'a'", "None", "t0", "-7", "2 ** 70", "'<|'", "'..'", "'\\\\'")
 _NESTED = """\
 try:
@@ -127,7 +129,7 @@ def f():
     return ends, LOG
 def walk(ends):
     xs, ys, zs, d, e, log, ob = [1, 2, 3], ['a'], [], {0: 1}, {'k': 'v', 1: 2}, LOG, E()
-    g, i0, i1, t0, b, n, r, h0 = [[1, 2, 3], [4, 5, 6]], 0, 1, 'abc', None, 0, [1], [[1]]
+    g, i0, i1, t0, b, n, r, h0 = [[1, 2, 3], [4, 5, 6]], 0, 1, 'abc', None, 0, [1], 0
     %s
     for i in range(%d):
 """
@@ -151,7 +153,7 @@ def program(seed: int) -> str:
         chance = pick.random()
         if chance < 0.3:
             given = names()
-            inner = [line.format(**given) for line in pick.choice(_SCENES)]
+            inner = [_CLEARED] * pick.randrange(2) + [line.format(**given) for line in pick.choice(_SCENES)]
         elif chance < 0.45:
             parts = {part: filled(pick.choice((_LINES, _FAILS))) for part in "abcd"}
             parts["error"] = pick.choice(["error", "n", "i1"])
