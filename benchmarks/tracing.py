@@ -140,9 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small workloads, no peers, no suite")
     parser.add_argument("--python", default=sys.executable, help="interpreter to measure on")
-    parser.add_argument(
-        "--suite", default="tasks/sqlparse-split-nested-blocks/environment", help="a recipe's directory"
-    )
+    parser.add_argument("--suite", default=SUITE, help="a recipe's directory")
     options = parser.parse_args()
     version = subprocess.run([options.python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
     print(f"{version}, {'quick' if options.quick else 'full'}")
