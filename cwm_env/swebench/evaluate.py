@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -10,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import cwm_env.grading
+import cwm_env.swebench
 from cwm_env.errors import InputError
 from cwm_env.sandbox.base import Backend
 from cwm_env.swebench import harness, verdicts
@@ -144,9 +147,19 @@ class Evaluator:
         return verdict, ran.seconds
 
 
+@functools.cache
+def _judge() -> str:
+    """What the verdicts are formed by: our code, and the official package."""
+    digest = hashlib.sha256()
+    for package in (cwm_env.grading, cwm_env.swebench):
+        for path in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _fingerprint(record: Record, prediction: Prediction) -> str:
-    """What a verdict is of: the record's tests and script, and the patch."""
-    what = [record.test_patch, record.fail_to_pass, record.pass_to_pass, record.eval_script]
+    """What a verdict is of: the record's tests and script, the patch, and who judges."""
+    what = [_judge(), record.test_patch, record.fail_to_pass, record.pass_to_pass, record.eval_script]
     return hashlib.sha256(json.dumps([*what, prediction.patch, prediction.untouched]).encode()).hexdigest()
 
 

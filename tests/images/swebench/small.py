@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ git checkout {commit} test_doubling.py
 """
 
 
+HIDDEN = "import doubling\n\n\ndef test_old():\n    pass\n\n\ndef test_double():\n    assert doubling.double(2) == 4\n"
+
+
 def git(directory: Path, *arguments: str) -> str:
     """What git says."""
     command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
@@ -85,9 +89,35 @@ def record(commit: str, number: int = 1, **other: object) -> Record:
             "python": ".".join(map(str, sys.version_info[:2])),
             "packages": "requirements.txt",
             "reqs_path": ["requirements.txt"],
-            "pip_packages": ["toolz==1.0.0", "no-such-package-of-anybody-1"],
+            "pip_packages": ["toolz==1.0.0", "pytest==8.4.2", "no-such-package-of-anybody-1"],
             "pre_install": ["apt-get install -y locales", "sed -i 's/pytest/pytest:edited/' tox.ini"],
             "install": INSTALL,
         },
     }
     return parse({**row, **other})
+
+
+def record_with_tests(mirrors: Path, commit: str, number: int) -> Record:
+    """One that can be evaluated: a fix, tests, and a script that runs them."""
+    place = mirrors / REPO
+
+    def patch(name: str, text: str) -> str:
+        (place / name).write_text(text)
+        try:
+            return git(place, "diff", commit, "--", name) + "\n"
+        finally:
+            git(place, "checkout", "-q", "HEAD", "--", name)
+
+    tests = patch("test_doubling.py", HIDDEN)
+    script = re.sub(": '>>>>> Start", lambda found: f"git apply -v - <<'E_'\n{tests}E_\n{found[0]}", SCRIPT, count=1)
+    script = re.sub(r"python -c .*", "pytest -rA test_doubling.py", script).format(commit=commit, install=INSTALL)
+    return record(
+        commit,
+        number,
+        patch=patch("doubling.py", FIXED),
+        test_patch=tests,
+        PASS_TO_PASS=["test_doubling.py::test_old"],
+        eval_script=script,
+        log_parser="parse_log_pytest",
+        eval_type="pass_and_fail",
+    )

@@ -15,10 +15,12 @@ from cwm_env.errors import ImageError, RecipeError
 from cwm_env.images import ImageStore
 from cwm_env.images.swebench import orders
 from cwm_env.images.swebench.building import ask, build, build_all
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
+from cwm_env.swebench import Evaluator, Official, load_predictions
 from cwm_env.tasks.swebench import Record, keep
 from cwm_env.types import Image
 from tests.images.conftest import Inside, text
-from tests.images.swebench.small import INSTALL, make_mirror, record
+from tests.images.swebench.small import INSTALL, make_mirror, record, record_with_tests
 
 CONDA = "/opt/miniconda3"
 pytestmark = pytest.mark.timeout(1800)  # packages come from the index, and machines are shared
@@ -103,6 +105,21 @@ def test_the_official_script_runs_unchanged_and_without_network(
     assert "Successfully installed doubling-1.5" in said
     assert f"3 {CONDA}/envs/testbed/bin/python" in said
     assert "nothing to commit, working tree clean" in said
+
+
+def test_what_is_built_is_judged_by_both_verdicts(
+    shared: ImageStore, built: Image, mirrors: Path, commit: str, backend: NamespacesBackend, tmp_path: Path
+) -> None:
+    judged = record_with_tests(mirrors, commit, 7)
+    image = build(shared, ask(judged, mirrors, None))
+    with Official() as official:
+        evaluator = Evaluator(tmp_path, "built", backend=backend, images=lambda _: image, official=official)
+        for source, outcome, passed in (("gold", "resolved", 1), ("empty", "unresolved", 0)):
+            prediction = load_predictions(source, [judged])[judged.instance_id]
+            found = evaluator.evaluate(judged, prediction)
+            for verdict in (found.official, found.hardened):
+                assert verdict.outcome == outcome, found
+                assert (verdict.fail_to_pass, verdict.pass_to_pass) == ((passed, 1), (1, 1)), found
 
 
 def test_what_the_set_up_changes_stays_and_is_no_change(built: Image, inside: Inside) -> None:
