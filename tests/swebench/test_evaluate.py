@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cwm_env.errors import ImageError, SandboxError
+from cwm_env.errors import ImageError
 from cwm_env.sandbox.base import Backend
+from cwm_env.sandbox.faults import FaultyBackend
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.swebench import Evaluator, Official, Prediction, load_predictions
 from cwm_env.swebench.many import evaluate_all
 from cwm_env.tasks.swebench import Record
@@ -156,12 +158,12 @@ def test_a_run_that_takes_too_long_is_ended(
 
 
 def test_a_sandbox_that_dies_leaves_no_verdict(
-    evaluator: Evaluator, record: Record, monkeypatch: pytest.MonkeyPatch, backend: Backend
+    tmp_path: Path, backend: NamespacesBackend, small_image: Image, record: Record, official: Official
 ) -> None:
-    def dies(*_: object, **__: object) -> None:
-        raise SandboxError("it died")
-
-    monkeypatch.setattr(backend, "create", dies)
+    dying = FaultyBackend(backend, seed=1, rates={"dies": 1.0})
+    evaluator = Evaluator(
+        tmp_path / "out", "test", backend=dying, images=lambda _: small_image, official=official, timeout=60
+    )
     results = evaluate_all(evaluator, [record], {NAME: of(record.patch)})
     assert results.failed[NAME].exit_code == 3
     assert evaluator.done(record, of(record.patch)) is None
