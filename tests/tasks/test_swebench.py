@@ -53,8 +53,39 @@ def test_what_is_broken_in_a_record_is_named() -> None:
 
 def test_in_swe_smith_the_patch_is_the_bug() -> None:
     row = {"instance_id": "a__b.1", "repo": "swesmith/a__b", "patch": "x", "FAIL_TO_PASS": ["t.py::a"]}
-    assert parse(row).patch_is_bug
+    row |= {"PASS_TO_PASS": ["t.py::b"], "image_name": "swebench/swesmith.x86_64.a__b", "problem_statement": "It is wrong."}
+    found = parse(row)
+    assert found.patch_is_bug and found.image == row["image_name"] and not found.problems
     assert not named("pallets__flask-5014").patch_is_bug
+
+
+FLASK = "pallets__flask-5014"
+PLAIN = ("instance_id", "repo", "base_commit", "patch", "test_patch", "problem_statement", "hints_text", "created_at", "version")
+LAYOUTS: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
+    "Lite, full": ((*PLAIN, "environment_setup_commit"), {}),
+    "Verified": ((*PLAIN, "environment_setup_commit"), {"difficulty": "<15 min fix"}),
+    "Multilingual": (PLAIN, {}),
+    "SWE-Gym": (PLAIN, {"created_at": "2023-03-04 18:36:21"}),
+    "SWE-rebench": (
+        (*PLAIN, "environment_setup_commit"),
+        {"meta": {"is_lite": True}, "install_config": {"python": "3.9"}, "environment": "name: x", "license_name": "MIT"},
+    ),
+    "Live": (PLAIN, {"test_cmds": ["pytest -rA"], "log_parser": "pytest", "pull_number": "5014", "issue_numbers": ["1"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_layouts_of_the_kin_are_read(layout: str, as_text: bool) -> None:
+    whole = named(FLASK)
+    keys, more = LAYOUTS[layout]
+    row: dict[str, object] = {key: whole.raw.get(key, "") for key in keys} | more
+    for key in ("FAIL_TO_PASS", "PASS_TO_PASS"):
+        row[key] = json.dumps(whole.raw[key]) if as_text else list(whole.raw[key])
+    found = parse(row)
+    assert (found.fail_to_pass, found.pass_to_pass) == (whole.fail_to_pass, whole.pass_to_pass)
+    assert (found.patch, found.test_patch, found.base_commit) == (whole.patch, whole.test_patch, whole.base_commit)
+    assert not found.problems and not found.patch_is_bug and dict(found.raw) == row
 
 
 @pytest.mark.parametrize("row", [[], {"repo": "a/b"}, {"instance_id": "../x", "repo": "a/b", "FAIL_TO_PASS": []}])

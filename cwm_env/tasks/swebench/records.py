@@ -185,6 +185,6 @@ def _problems(text: Mapping[str, str], lists: Mapping[str, tuple[str, ...]], bug
         cut = [name for name in names if is_truncated(name)]
         if cut:
             yield f"{len(cut)} ids in {key} are truncated at a blank, first {cut[0]!r}."
-    for key in ("base_commit", "patch", "problem_statement") + (() if bug else ("test_patch",)):
+    for key in ("patch", "problem_statement") + (() if bug else ("base_commit", "test_patch")):
         if not text[key].strip():
             yield f"{key} is empty."
