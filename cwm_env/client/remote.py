@@ -35,7 +35,7 @@ class RemoteSandbox:
         self._http, self._path = http, f"/episodes/{episode_id}"
 
     def read_file(self, path: str) -> bytes:
-        """The content of a regular file of at most 64 MiB.
+        """The content of a regular file.
 
         Raises:
             InputError: it is not there, or cannot be read.

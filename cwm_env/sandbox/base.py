@@ -145,12 +145,7 @@ class Sandbox(Protocol):
     id: str
 
     def spawn(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str = "/",
-        user: str = "root",
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str = "/", user: str = "root"
     ) -> Process:
         """Start a process. ``env`` is its whole environment; ``argv[0]`` is looked up in its ``PATH``.
 
@@ -168,8 +163,7 @@ class Sandbox(Protocol):
 
         Args:
             keep: ids inside the sandbox that are spared.
-            started_after: spare what started before this moment of ``time.clock_gettime(CLOCK_BOOTTIME)``
-                (the kernel's own resolution here is 10 ms).
+            started_after: spare what started before this moment of ``CLOCK_BOOTTIME``, to some 10 ms.
 
         Returns:
             How many were killed.
@@ -202,6 +196,9 @@ class Sandbox(Protocol):
             OSError: it is not there, not a regular file, or longer than ``limit`` bytes (``errno.EFBIG``).
             SandboxError: the sandbox is dead.
         """
+
+    def stream_file(self, path: str) -> Iterator[bytes]:
+        """As ``read_file``, in pieces, of any length; what is wrong with the file is raised instead of the first."""
 
     def write_file(self, path: str, data: bytes | Iterable[bytes], *, mode: int = 0o644, user: str = "root") -> None:
         """Make ``data`` the content of a regular file, piece by piece.

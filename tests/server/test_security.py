@@ -132,6 +132,22 @@ def test_a_directory_comes_as_an_archive(server: Server, small_task: Path) -> No
     assert server.ask("GET", f"/episodes/{episode}/files/nosuch?archive=true")[0] == 404
 
 
+def test_a_file_of_any_size_comes_in_bounded_memory(server: Server, small_task: Path) -> None:
+    episode, size = server.begin(small_task), 200 << 20
+    server.step(episode, f"truncate -s {size} /tmp/large; printf end >> /tmp/large; : > /tmp/empty", "1")
+
+    def peak() -> int:
+        rows = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+        return next(int(row.split()[1]) << 10 for row in rows if row.startswith("VmHWM"))
+
+    before = peak()
+    status, data = server.ask("GET", f"/episodes/{episode}/files/tmp/large")
+    assert status == 200 and len(data) == size + 3 and data.endswith(b"\0end")
+    assert peak() - before < 32 << 20
+    assert server.ask("GET", f"/episodes/{episode}/files/tmp/empty")[0] == 200
+    assert server.ask("GET", f"/episodes/{episode}/files/tmp")[0] == 409
+
+
 def test_the_disk_limit_holds_for_what_is_sent_up(server: Server, small_task: Path) -> None:
     episode = server.begin(small_task)
     server.step(episode, "head -c 3G /dev/zero > /tmp/full", "1")

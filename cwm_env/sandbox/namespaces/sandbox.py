@@ -18,6 +18,7 @@ from cwm_env.types import Image, Limits
 
 DEFAULT_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _STREAMS = 4
+_ANY_LENGTH = (1 << 63) - 1
 _LAST_ANSWER_SECONDS = 2.0
 _DEATH_SECONDS = 30.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -169,6 +170,10 @@ class NamespaceSandbox:
     def read_file(self, path: str, *, limit: int = 64 << 20) -> bytes:
         """As ``Sandbox.read_file``."""
         return b"".join(files.output(self.start_tool("read", path, limit)))
+
+    def stream_file(self, path: str) -> Iterator[bytes]:
+        """As ``Sandbox.stream_file``."""
+        return files.output(self.start_tool("read", path, _ANY_LENGTH))
 
     def write_file(self, path: str, data: bytes | Iterable[bytes], *, mode: int = 0o644, user: str = "root") -> None:
         """As ``Sandbox.write_file``."""

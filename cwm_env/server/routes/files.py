@@ -21,7 +21,6 @@ FilePath = Annotated[str, Path(max_length=4096, description="In the sandbox, fro
 _BYTES = "application/octet-stream"
 _CONTENT: Responses = {200: {"content": {_BYTES: {}, "application/x-tar": {}}, "description": "The bytes."}}
 _BODY = {"requestBody": {"content": {_BYTES: {"schema": {"type": "string", "format": "binary"}}}, "required": True}}
-_LARGEST = 64 << 20  # bytes of a file that is sent as it is; a longer one, or a directory, goes as an archive
 _QUEUED = 4
 _SECONDS = 60.0
 _Found = TypeVar("_Found")
@@ -64,15 +63,14 @@ async def get(
     request: Request,
     episode_id: EpisodeId,
     path: FilePath,
-    archive: Annotated[bool, Query(description="As a tar archive; for directories, and files of any size.")] = False,
+    archive: Annotated[bool, Query(description="As a tar archive; for directories.")] = False,
 ) -> Response:
-    """Read a file of at most 64 MiB, or, with `archive`, anything as a tar archive."""
+    """Read a file, or, with `archive`, anything as a tar archive; piece by piece, as they are taken."""
     sandbox, inside = _sandbox(live(episode_of(request, episode_id))), _inside(path)
     machine = host_of(request).machine
-    if not archive:
-        return Response(await _done(machine, lambda: sandbox.read_file(inside, limit=_LARGEST)), media_type=_BYTES)
-    pieces = await _done(machine, lambda: _begun(sandbox.archive(inside)))
-    return StreamingResponse(_pull(machine, pieces), media_type="application/x-tar")
+    begin = sandbox.archive if archive else sandbox.stream_file
+    pieces = await _done(machine, lambda: _begun(begin(inside)))
+    return StreamingResponse(_pull(machine, pieces), media_type="application/x-tar" if archive else _BYTES)
 
 
 class _Pieces:
