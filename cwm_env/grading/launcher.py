@@ -196,6 +196,9 @@ def run_functions(channel: Channel, arguments: List[str]) -> int:
 
 def _run_script(arguments: List[str]) -> int:
     sys.argv = arguments
+    # A copy that `setup.py install` made is the image's, without the change: the repository comes before it.
+    installed = (index for index, path in enumerate(sys.path) if "site-packages" in path.split(os.sep))
+    sys.path.insert(next(installed, len(sys.path)), os.getcwd())
     sys.path.insert(0, os.path.dirname(os.path.abspath(arguments[0])))
     try:
         runpy.run_path(arguments[0], run_name="__main__")

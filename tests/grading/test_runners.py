@@ -63,12 +63,21 @@ class DoubleTests(TestCase):
         self.assertEqual(pkg.double(2), 4)
 """
 
+RUN = "import unittest\nunittest.main('test_it')\n"
+PACKAGES = "$(echo $VIRTUAL_ENV/lib/python3*/site-packages)"
+
 
 def both(backend: NamespacesBackend, task: Task) -> tuple[Grade, Grade]:
     """The verdicts on the untouched tree and on the fixed one."""
     image = ImageStore().get(task.image)
     grader = Grader(backend, image, task)
     return grader.grade_patch(""), grader.grade_patch(gold_patch(backend, image, task))
+
+
+def added(path: str, text: str) -> str:
+    """A patch that adds a file."""
+    lines = text.splitlines()
+    return f"--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n" + "".join(f"+{line}\n" for line in lines)
 
 
 def made(directory: Path, kind: str) -> Task:
@@ -83,11 +92,15 @@ def made(directory: Path, kind: str) -> Task:
     if kind == "functions":
         return write_task(directory, {"test_it.py": HIDDEN}, ["tests/test_it.py::test_double"], runner="functions")
     if kind == "django":
-        patch = f"--- /dev/null\n+++ b/pkg/tests.py\n@@ -0,0 +1,{DJANGO.count(chr(10))} @@\n"
-        patch += "".join(f"+{line}\n" for line in DJANGO.splitlines())
-        return write_task(directory, {"test.patch": patch}, ["pkg.tests.DoubleTests.test_two"], runner="unittest",
+        hidden = {"test.patch": added("pkg/tests.py", DJANGO)}
+        return write_task(directory, hidden, ["pkg.tests.DoubleTests.test_two"], runner="unittest",
                           args=["/repo/manage.py", "test", "pkg"], repository={**BUGGY, **SETTINGS},
                           packages=["django==5.2.8", "asgiref==3.13.0", "sqlparse==0.6.1"])  # fmt: skip
+    if kind == "installed":  # as old Djangos are: a copy among the packages, and a script in a directory of its own
+        copy = {f"{PACKAGES}/pkg/__init__.py": BUGGY["pkg/__init__.py"], "checks/run.py": RUN}
+        hidden = {"test.patch": added("checks/test_it.py", UNITTEST)}
+        return write_task(directory, hidden, ["test_it.Doubles.test_two"], runner="unittest",
+                          args=["/repo/checks/run.py"], repository={**BUGGY, **copy})  # fmt: skip
     if kind == "script":
         script = "grep -cx '    return x + x' /repo/pkg/__init__.py > /logs/verifier/reward.txt"
         return write_task(directory, {"test.sh": script}, [])
@@ -96,12 +109,14 @@ def made(directory: Path, kind: str) -> Task:
     return write_task(directory, {"run.sh": script}, [name], runner=kind)
 
 
-@pytest.mark.parametrize("kind", ["pytest", "unittest", "functions", "django", "junit", "tap", "exit", "script"])
+@pytest.mark.parametrize(
+    "kind", ["pytest", "unittest", "functions", "django", "installed", "junit", "tap", "exit", "script"]
+)
 def test_a_fix_is_told_from_no_fix(kind: str, tmp_path: Path, backend: NamespacesBackend) -> None:
     untouched, fixed = both(backend, made(tmp_path, kind))
     assert untouched.outcome == "unresolved" and untouched.reward == 0.0 and untouched.trusted, untouched
     assert fixed.outcome == "resolved" and fixed.reward == 1.0, (fixed.reason, fixed.output)
-    assert fixed.trusted == (kind in ("pytest", "unittest", "functions", "django"))
+    assert fixed.trusted == (kind not in ("junit", "tap", "exit", "script"))
 
 
 @pytest.mark.parametrize("kind", ["pytest", "unittest", "functions", "django", "junit", "tap"])
