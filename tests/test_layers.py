@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "cwm_env"
 
 FLOORS = (
-    ("types", "errors", "paths", "text", "toml_errors", "_gymnasium"),
+    ("types", "errors", "paths", "text", "threads", "toml_errors", "_gymnasium"),
     ("sandbox", "tasks", "trajectories", "wire"),
     ("session", "images"),
     ("tracing", "grading"),

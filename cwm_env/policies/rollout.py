@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cwm_env.errors import InfrastructureError
 from cwm_env.policies.base import Policy
+from cwm_env.threads import run_all
 from cwm_env.trajectories.record import RecordEpisode
 from cwm_env.types import Task, Trajectory
 
@@ -92,22 +93,13 @@ class Rollouts:
         Raises:
             CwmEnvError: the first that an episode raised; the others were run to their end.
         """
-        with ThreadPoolExecutor(self._parallel, thread_name_prefix="episode") as pool:
-            waiting: set[Future[None]] = {pool.submit(self._episode, index) for index in range(len(self._tasks))}
-            futures = list(waiting)
-            try:
-                while waiting:
-                    waiting = wait(waiting, timeout=0.1).not_done
-                    tick()
-            except BaseException:
-                self._stopped.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                while any(future.running() for future in futures):
-                    interrupt()
-                    wait(waiting, timeout=0.2)
-                raise
-        for future in futures:
-            future.result()
+
+        def stop() -> None:
+            self._stopped.set()
+            interrupt()
+
+        calls = [partial(self._episode, index) for index in range(len(self._tasks))]
+        run_all(calls, self._parallel, tick=tick, interrupt=stop, name="episode")
 
     def _episode(self, index: int) -> None:
         task = self._tasks[index]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from cwm_env.errors import CwmEnvError, InfrastructureError
 from cwm_env.swebench.evaluate import Evaluator
 from cwm_env.swebench.predictions import Prediction
 from cwm_env.swebench.verdicts import Evaluation
 from cwm_env.tasks.swebench import Record
+from cwm_env.threads import run_all
 
 
 @dataclass(slots=True)
@@ -59,19 +60,6 @@ def evaluate_all(
         except OSError as error:  # the disk of the reports
             results.failed[record.instance_id] = InfrastructureError(f"a report cannot be written: {error}")
 
-    with ThreadPoolExecutor(parallel, thread_name_prefix="evaluation") as pool:
-        futures: list[Future[None]] = [pool.submit(one, *each) for each in left]
-        waiting = set(futures)
-        try:
-            while waiting:
-                waiting = wait(waiting, timeout=0.1).not_done
-                tick(results)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while any(future.running() for future in futures):
-                interrupt()
-                wait(waiting, timeout=0.2)
-            raise
-    for future in futures:
-        future.result()
+    calls = [partial(one, *each) for each in left]
+    run_all(calls, parallel, tick=lambda: tick(results), interrupt=interrupt, name="evaluation")
     return results
