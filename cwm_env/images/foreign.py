@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwm_env.errors import ImageError, RecipeError, SandboxUnavailable
+from cwm_env.images.distribution import fetch_layers
 from cwm_env.images.oci import Contents, read_docker_archive, read_layout
-from cwm_env.images.registry import fetch_layers
 from cwm_env.sandbox.docker.engine import Engine
 
 _TRANSPORTS = ("docker://", "docker-daemon:", "docker-archive:", "oci-archive:", "oci:")

@@ -32,7 +32,7 @@ _UNTIL_WHEELS = timedelta(days=180)
 """How long after an interpreter's release most packages had wheels for it."""
 _ALWAYS = ("setuptools", "wheel")
 """What conda puts into every environment besides pip."""
-_FORMAT = 1
+_FORMAT = 2
 _TRIES = 12
 
 

@@ -75,7 +75,7 @@ def _spec(origin: str, table: Mapping[str, Any], files: Any, conda: Any) -> Spec
         files=tuple(files) if packages == "requirements.txt" else (),
         conda_files=tuple(conda) if packages == "environment.yml" else (),
         pre_install=tuple(each for each in commands if not _SYSTEM.search(each)),
-        install=table.get("install") or _INSTALL,
+        install=_linked(table.get("install") or _INSTALL),
         dropped=tuple(each for each in commands if _SYSTEM.search(each)),
     )
 
@@ -88,7 +88,16 @@ def extras_of(install: str) -> str:
 
 def _install_of(script: str) -> str:
     found = re.search(r"^(?:python -m )?pip install .*$|^python setup\.py (?:install|develop).*$", script, re.MULTILINE)
-    return found[0] if found else _INSTALL
+    return _linked(found[0]) if found else _INSTALL
+
+
+def _linked(command: str) -> str:
+    """The command, with the repository installed as a link where it says as a copy.
+
+    What an agent edits is then what tests import. The official script installs as it likes before it runs them.
+    """
+    linked = re.sub(r"\bpython setup\.py install\b", _INSTALL, command)
+    return re.sub(r"\bpip install (?=['\"]?\.(?:\[|['\"\s]|$))", "pip install -e ", linked)
 
 
 def _from_conda(requirement: str) -> str:
