@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from packaging.utils import canonicalize_version
+
 from cwm_env.errors import ImageError
 from cwm_env.images import build
 from cwm_env.images.downloads import Downloads, PythonTag, pin_of
@@ -184,10 +186,16 @@ def gather(shop: Workshop, pins: Sequence[str], upstream: Upstream) -> dict[str,
 
 def keep(shop: Workshop, python: Interpreter, pins: Sequence[str], tools: Tools) -> None:
     """Keep the wheels that a workshop made, which is closed; those of ``pins`` under the names that these give them."""
-    names = {pin.partition("==")[0]: pin for pin in pins}  # a version may be written in several ways
+    names = {_alike(pin): pin for pin in pins}
     for wheel in shop.wheels():
         pin = pin_of(wheel)
-        tools.downloads.keep(tag_of(python), names.get(pin.partition("==")[0], pin), wheel)
+        tools.downloads.keep(tag_of(python), names.get(_alike(pin), pin), wheel)
+
+
+def _alike(pin: str) -> tuple[str, str]:
+    """The same for pins that say the same: a version may be written in several ways."""
+    name, _, version = pin.partition("==")
+    return name, canonicalize_version(version)
 
 
 def wheels(python: Interpreter, pins: Sequence[str], below: Image, room: Path, tools: Tools) -> list[Path]:
