@@ -44,8 +44,9 @@ def main() -> None:
     found = {name: store.find(f"swebench:{name}") for name in arguments.instances or kept_ids()}
     images = {name: image for name, image in found.items() if image is not None}
     records = [kept(name) for name in images]
-    builds = _builds(records, arguments.mirrors, arguments.environments) if arguments.mirrors else {}
+    # First, for the sandboxes' program is then found where it stays, and not in the cache of the builds.
     clones = {name: _clone(backend, image) for name, image in images.items()}
+    builds = _builds(records, arguments.mirrors, arguments.environments) if arguments.mirrors else {}
     with Official() as official, tempfile.TemporaryDirectory() as place:
         evaluator = Evaluator(
             Path(place),
