@@ -32,13 +32,13 @@ TASKS: dict[str, dict[str, str]] = {
     # The image's user is not root; pytest decides, and the reward is one number among the JSON file's.
     "pytest": {
         "instruction.md": "`total.py` must add up the numbers of its standard input.\n",
-        "environment/Dockerfile": "FROM t/debian:1\nWORKDIR /work\nCOPY total.py .\nRUN chown -R 1000:1000 .\n"
+        "environment/Dockerfile": "FROM t/debian:1\nWORKDIR /srv\nCOPY total.py .\nRUN chown -R 1000:1000 .\n"
         "ENV PYTHONDONTWRITEBYTECODE=1\nUSER 1000:1000\n",
         "environment/total.py": "print(0)\n",
         "tests/test.sh": f"{REWARD}python -m pytest -q -p no:cacheprovider /tests/test_total.py\n"
         'echo "{\\"reward\\": $((! $?)).0, \\"seconds\\": 3}" > /logs/verifier/reward.json\n',
         "tests/test_total.py": "import subprocess\n\ndef test_total():\n"
-        "    done = subprocess.run(['python', '/work/total.py'], input='1 2', text=True, capture_output=True)\n"
+        "    done = subprocess.run(['python', '/srv/total.py'], input='1 2', text=True, capture_output=True)\n"
         "    assert done.stdout == '3\\n'\n",
         "solution/solve.sh": "echo 'print(sum(map(int, input().split())))' > total.py\n",
     },
