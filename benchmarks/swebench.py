@@ -28,9 +28,6 @@ from cwm_env.swebench.many import evaluate_all
 from cwm_env.tasks.swebench import Record, kept, kept_ids
 from cwm_env.types import Image
 
-TARGET = 1.0
-"""Seconds of overhead an instance, in both verdicts together."""
-
 
 def main() -> None:
     """Measure and print."""

@@ -16,7 +16,7 @@ from rich.status import Status
 from rich.table import Table
 
 from cwm_env.cli.output import console, errors, names, print_json
-from cwm_env.images.foreign import Login
+from cwm_env.images.distribution import Login
 from cwm_env.types import Image
 
 
@@ -100,7 +100,7 @@ def pull(
       cwm-env images pull docker://REGISTRY/python:3.12
       cwm-env images pull --from images.txt --parallel 8
     """
-    from cwm_env.images.foreign import Login
+    from cwm_env.images.distribution import Login
 
     lines = [line.strip() for line in listed] if listed else []
     wanted = [*names, *(line for line in lines if line and not line.startswith("#"))]

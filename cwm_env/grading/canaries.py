@@ -8,7 +8,6 @@ code under test shares a process with them and can look for them; this makes it 
 
 from __future__ import annotations
 
-import itertools
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -169,12 +168,13 @@ def _own(shape: str, group: str, name: str) -> str:
 def _fresh(
     prefix: str, taken: set[str], words: Sequence[str], joint: str, left_out: LeftOut, within: Sequence[str] = ()
 ) -> str:
-    for attempt in itertools.count():
+    attempts = 0
+    while True:
+        attempts += 1
         name = prefix + joint.join(_random.choices(words, k=_random.randint(3, 5)))
-        if name not in taken and (attempt > _ATTEMPTS or not left_out.holds(*within, name)):
+        if name not in taken and (attempts > _ATTEMPTS or not left_out.holds(*within, name)):
             taken.add(name)
             return name
-    raise AssertionError
 
 
 def _values() -> tuple[str, str]:

@@ -17,8 +17,9 @@ LARGEST = 256 << 20
 """Bytes of what is read out of a clone at once."""
 
 # `others` without exclusions lists ignored files too; a nested repository is listed as a directory, and stays whole.
-# The image's own index, unless it hides something, knows times and sizes of files, without which each would be read;
-# inodes and the times of their change are others in a clone. Its own time says which of them are too young to trust.
+# The image's own index, unless it hides something, knows what each file was when it was looked at last (time, size,
+# inode), without which every file would be read. Times of change are others in a clone; the index's own time says which
+# files are too young to trust.
 _LIST = f"""
 {git.PRELUDE}
 git rev-parse -q --verify HEAD >/dev/null 2>&1 || exit 3
@@ -26,7 +27,7 @@ own=$(git rev-parse --git-path index)
 export GIT_INDEX_FILE=$HOME/inspect.index
 [ ! -f "$own" ] || GIT_INDEX_FILE=$own git ls-files -v | grep -qv '^H' || cp -p "$own" "$GIT_INDEX_FILE"
 git read-tree -m HEAD 2>/dev/null || {{ rm -f "$GIT_INDEX_FILE"; git read-tree HEAD; }} || exit 1
-git -c core.trustctime=false -c core.checkStat=minimal update-index --really-refresh >&2 &&
+git -c core.trustctime=false update-index --really-refresh >&2 &&
     printf 'clean\\0' || printf 'dirty\\0'
 git ls-files -z --cached && printf '\\0' && git ls-files -z --others
 """

@@ -98,9 +98,8 @@ def environment(image: Image) -> dict[str, str]:
 
 def _run_launcher(clone: Sandbox, image: Image, tests: HiddenTests, hidden: Hidden) -> Ran:
     """Run pytest or unittest as an unprivileged user; one status per test."""
-    if (
-        tests.own_settings
-    ):  # written for root, who may leave files where it stands; what is there still cannot be touched
+    if tests.own_settings:
+        # Written for root, who may leave files where it stands; the sticky bit keeps what is there.
         run(clone, ["chmod", "1777", image.workdir], env=environment(image), timeout=_READ_SECONDS)
     nonce = secrets.token_hex(16)
     command = [f"{HOME}/launcher.py", tests.runner, image.workdir, image.env.get("PYTHONPATH", "")]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
@@ -24,12 +25,24 @@ import requests
 from cwm_env.errors import ImageError
 from cwm_env.images.disk import locked
 
-Login = tuple[str, str]
 _AT_ONCE = 4
 _TRIES = 3
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
 _CHUNK = 1 << 15  # bytes: so much is lost with a connection
 _HUB = ("docker.io", "index.docker.io")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a private registry asks for. A token is given as the password, to any user."""
+
+    user: str
+    password: str
+
+    @property
+    def encoded(self) -> str:
+        """As HTTP's basic authentication and the files of credentials have it."""
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 def fetch_layers(
@@ -40,7 +53,7 @@ def fetch_layers(
     Args:
         name: ``docker://REGISTRY/NAME:TAG``.
         digests: ``sha256:…`` of each as the registry holds it.
-        login: user and password; None takes those that ``docker login`` or ``skopeo login`` wrote down.
+        login: None takes those that ``docker login`` or ``skopeo login`` wrote down.
 
     Raises:
         ImageError: the registry sends something else than what was asked for.
@@ -91,8 +104,7 @@ class Registry:
 
     def __init__(self, name: str, login: Login | None) -> None:
         self.host, self.repository = place_of(name)
-        local = self.host.partition(":")[0] in ("localhost", "127.0.0.1")  # as Docker does
-        self._scheme = "http" if local else "https"
+        self._scheme = "http" if is_local(self.host) else "https"
         self._login = login or _kept(self.host)
         self._authorization: str | None = None
 
@@ -131,7 +143,7 @@ class Registry:
     def _authorize(self, challenge: str) -> bool:
         """Do what the registry asks for; whether anything could be done."""
         kind, _, rest = challenge.partition(" ")
-        basic = f"Basic {base64.b64encode(':'.join(self._login).encode()).decode()}" if self._login else None
+        basic = f"Basic {self._login.encoded}" if self._login else None
         if kind.lower() == "basic":
             self._authorization = basic
             return basic is not None
@@ -145,6 +157,11 @@ class Registry:
         said = answer.json()
         self._authorization = f"Bearer {said.get('token') or said.get('access_token')}"
         return True
+
+
+def is_local(host: str) -> bool:
+    """Whether a registry is on this machine, and so spoken to without TLS, as Docker does."""
+    return host.partition(":")[0] in ("localhost", "127.0.0.1")
 
 
 def place_of(name: str) -> tuple[str, str]:
@@ -167,5 +184,5 @@ def _kept(host: str) -> Login | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             secret = json.loads(Path(file).expanduser().read_bytes())["auths"][key]["auth"]
             user, _, password = base64.b64decode(secret).decode().partition(":")
-            return user, password
+            return Login(user, password)
     return None

@@ -8,12 +8,11 @@
 
 The words before the colon are those of skopeo, podman and buildah. skopeo speaks to registries because it is the
 reference for all that is hard in it (indexes of many machines, tokens, retries, digests), and every distribution has
-it; ``registry`` adds what it lacks, going on within a layer. What is left, unpacking layers, needs our own sandbox.
+it; ``distribution`` adds what it lacks, going on within a layer. What is left, unpacking layers, needs our own sandbox.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -23,11 +22,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwm_env.errors import ImageError, RecipeError, SandboxUnavailable
-from cwm_env.images.distribution import fetch_layers
+from cwm_env.images.distribution import Login, fetch_layers, is_local
 from cwm_env.images.oci import Contents, read_docker_archive, read_layout
 from cwm_env.sandbox.docker.engine import Engine
 
@@ -38,14 +36,6 @@ _LINES = 8
 _CHUNK = 1 << 20
 _FATAL = re.compile(r'level=fatal msg=(".*")$', re.MULTILINE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What a private registry asks for. A token is given as the password, to any user."""
-
-    user: str
-    password: str
 
 
 def is_foreign(name: str) -> bool:
@@ -132,14 +122,14 @@ def _skopeo(name: str, room: Path, blobs: Path, login: Login | None, say: Callab
     found: list[str] = []
     if name.startswith("docker://"):
         host = name.removeprefix("docker://").partition("/")[0]
-        if host.partition(":")[0] in ("localhost", "127.0.0.1"):  # as Docker does
+        if is_local(host):
             access.append("tls-verify=false")
         if login:
             access.append(f"authfile={_auth_file(room, host, login)}")
         options = [f"--{option}" for option in access]
         inspect = [*skopeo, "inspect", "--no-tags", f"--retry-times={_RETRIES}", "--format={{.Layers}}"]
         found = _DIGEST.findall(run([*inspect, *options, name], complaint))
-        fetch_layers(name, found, blobs, (login.user, login.password) if login else None, say)
+        fetch_layers(name, found, blobs, login, say)
     # A directory of this pull's own: skopeo writes manifests in place, and another pull would read half of one.
     own = room / "blobs"
     _link(found, blobs, own)
@@ -162,8 +152,7 @@ def _auth_file(room: Path, host: str, login: Login) -> Path:
     """Not on the command line, which every user of the machine sees."""
     path = room / "auth.json"
     path.touch(mode=0o600)
-    secret = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-    path.write_text(json.dumps({"auths": {host: {"auth": secret}}}))
+    path.write_text(json.dumps({"auths": {host: {"auth": login.encoded}}}))
     return path
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from cwm_env.errors import DiskFull, ImageError
 from cwm_env.images import foreign, recipe
 from cwm_env.images.disk import file_system, locked, remove_tree, usage_of
+from cwm_env.images.distribution import Login
 from cwm_env.images.downloads import Downloads
 from cwm_env.images.plan import Plan, Step, Tools, plan
 from cwm_env.images.records import Records
@@ -111,9 +112,7 @@ class ImageStore:
         """What layers are built with."""
         return Tools(Downloads(self.directory / "downloads", self._lock("downloads")), progress)
 
-    def fetch(
-        self, name: str, *, login: foreign.Login | None = None, progress: Callable[[str], None] | None = None
-    ) -> Image:
+    def fetch(self, name: str, *, login: Login | None = None, progress: Callable[[str], None] | None = None) -> Image:
         """Fetch an image of others as it is now, or build its Dockerfile; layers that are here stay as they are.
 
         Args:

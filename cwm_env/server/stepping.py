@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class _Running:
     """What carries it where callbacks do not: its output is followed, or the episode ends with it."""
 
 
-class SteppingEpisode(KnownEpisode):
+class SteppingEpisode(KnownEpisode, ABC):
     """What ``LiveEpisode`` begins and ends."""
 
     def __init__(
@@ -111,9 +112,9 @@ class SteppingEpisode(KnownEpisode):
             self._pace.enter(self.owner, running, self._begin)
         return running.pending
 
+    @abstractmethod
     async def _finish(self, grade: Any, failure: str | None, error: str) -> None:
         """The episode is over: record that, and free everything."""
-        raise NotImplementedError
 
     def _begin(self) -> None:
         """Run the action; it is this step's turn."""

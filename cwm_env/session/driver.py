@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ Ended = Callable[[Any, BaseException | None], None]
 """Called at the end, with what came of it: a result, or an exception."""
 
 
-class Driver:
+class Driver(ABC):
     """Runs generators of ``shell``, one after the other, on the loop on which it is made."""
 
     def __init__(self) -> None:
@@ -169,13 +170,13 @@ class Driver:
         error = future.exception()
         self._advance(None if error else future.result(), error)
 
+    @abstractmethod
     def _hand_out(self, chunk: Chunk) -> bool:
         """Take a piece of output; False where the generator shall wait until ``_advance`` is called."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stop(self) -> None:
         """Bring what runs to its time limit."""
-        raise NotImplementedError
 
 
 class _Lookout:

@@ -13,6 +13,7 @@ from typing import Any
 
 import cwm_env.grading
 import cwm_env.swebench
+import cwm_env.tasks.swebench
 from cwm_env.errors import InputError
 from cwm_env.sandbox.base import Backend
 from cwm_env.swebench import harness, verdicts
@@ -151,7 +152,7 @@ class Evaluator:
 def _judge() -> str:
     """What the verdicts are formed by: our code, and the official package."""
     digest = hashlib.sha256()
-    for package in (cwm_env.grading, cwm_env.swebench):
+    for package in (cwm_env.grading, cwm_env.swebench, cwm_env.tasks.swebench):
         for path in sorted(Path(package.__path__[0]).glob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

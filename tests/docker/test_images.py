@@ -15,7 +15,7 @@ import requests
 
 from cwm_env.errors import ImageError
 from cwm_env.images import ImageStore
-from cwm_env.images.foreign import Login
+from cwm_env.images.distribution import Login
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.run import Completed, run
 from cwm_env.types import Image, Limits

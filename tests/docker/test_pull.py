@@ -18,8 +18,7 @@ import requests
 
 from cwm_env.errors import ImageError
 from cwm_env.images import ImageStore
-from cwm_env.images.distribution import place_of
-from cwm_env.images.foreign import Login
+from cwm_env.images.distribution import Login, place_of
 from tests.docker.asking import asking
 from tests.docker.conftest import docker
 from tests.docker.cutting import cutting

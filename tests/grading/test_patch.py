@@ -122,6 +122,7 @@ def test_what_the_agent_committed_is_part_of_the_patch(take: Take) -> None:
         ("git rm -q --cached pkg/core.py", True),
         ("echo x > .git/index", True),
         ("sed -i 's/x/y/' pkg/core.py", False),
+        ("git reset -q; touch -r pkg/core.py as; sed -i 's/x/y/' pkg/core.py; touch -r as pkg/core.py", False),
         ("sed -i 's/x/y/' pkg/core.py; git update-index --assume-unchanged pkg/core.py", False),
         ("rm pkg/core.py; git update-index --skip-worktree pkg/core.py", False),
         ("sed -i 's/x/y/' pkg/core.py; git add pkg/core.py", False),

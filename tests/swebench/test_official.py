@@ -15,7 +15,8 @@ from cwm_env.swebench.official import unpacked
 from cwm_env.tasks.swebench import Record, parse
 from tests.swebench.small import NAME, PARTLY, difference
 
-# The package's own modules, imported whole; what is not installed here (Modal, say) is never called.
+# The package's own modules, imported whole. What is not installed here (Modal, say: 490 MB in all) is only named while
+# it is imported, in chains of calls and as decorators, which a mock takes and a plain stand-in does not.
 DIRECTLY = """
 import importlib, json, sys
 from unittest.mock import MagicMock
