@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from cwm_env.cli.output import console, errors, names, print_json, say
+from cwm_env.cli.output import console, names, print_json, say, shown_live
 from cwm_env.errors import InputError
 from cwm_env.grading import evidence
 from cwm_env.grading.exploits import exploits
@@ -87,7 +86,7 @@ def run(
         seed=seed,
     )
     board.trajectories = rollouts.trajectories
-    with Live(board.table(), console=errors if as_json else console, refresh_per_second=8, transient=as_json) as live:
+    with shown_live(board.table(), as_json=as_json) as live:
         try:
             rollouts.run(tick=lambda: live.update(board.table()), interrupt=sandboxes.close)
         finally:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.live import Live
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from cwm_env.cli.output import console, errors, names, print_json
+from cwm_env.cli.output import console, errors, names, print_json, shown_live
 from cwm_env.errors import InputError, TaskError
 from cwm_env.tasks import list_tasks, resolve
 from cwm_env.types import Task
@@ -109,7 +108,7 @@ def validate(names: tuple[str, ...], every: bool, repeats: int, record: bool, ba
     sandboxes, store = backend_named(backend), ImageStore()
     board = _Board(chosen)
     results = []
-    with Live(board.table(), console=errors if as_json else console, refresh_per_second=8, transient=as_json) as live:
+    with shown_live(board.table(), as_json=as_json) as live:
         for index, task in enumerate(chosen):
 
             def said(check: str, state: str, index: int = index) -> None:

@@ -75,6 +75,7 @@ def test_many_run_at_once_and_the_table_tells_how_they_went(cwm_env: Run, tmp_pa
     assert done.returncode == 0
     assert all(f"task-{number}" in done.stdout for number in range(6))
     assert "6 of 6 episodes done; mean reward 1.00" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("Trajectories: all.jsonl.")
     assert len(list(TrajectoryStore(tmp_path / "all.jsonl"))) == 6
 
 
