@@ -18,7 +18,7 @@ _PLACE = 4096  # bytes; a whole page, so that an episode that does not live cost
 _NOTHING, _STEP, _GIVEN = range(3)
 _STATE, _STATUS_READ, _OUTPUT_READ = 0, 1, 2  # one byte each; the rest is valid as the state says
 _RENEWED = struct.Struct("=d")
-_GIVES = struct.Struct("=8sQId")
+_GIVES = struct.Struct("=9sQId")
 _LENGTHS = struct.Struct("=II")
 _RENEWED_AT, _GIVES_AT, _LENGTHS_AT, _TEXT = 8, 16, 48, 64
 _ELSEWHERE = 0xFFFFFFFF

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("cwm_env.server")
 _LEDGER, _MAKER, _EPISODE = "ledger", "maker/", "episode/"
-FORMAT = 1
+FORMAT = 2
 """Of what is kept; what another version of this program has kept is not understood."""
 
 

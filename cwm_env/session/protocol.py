@@ -2,11 +2,11 @@
 
 Bash runs interactively but without a terminal, so that SIGINT brings it back to its top level alive. Its standard
 input is the command channel, its standard error the status channel. At its first prompt it enters a loop that
-reads a block (nonce, how to run it, and a short text or the length of a long one that follows), and hands the text to
-``eval`` with standard input from ``/dev/null`` and the outputs sent to the output channel. Whatever bash itself says
-(prompts, traces of the loop, job notices) goes to the status channel, where everything that is not a frame is dropped.
-A frame stands between NUL bytes, which no trace can print, and carries the nonce, so that nothing that a command
-knows can forge the result of a later one.
+reads a block (a nonce, which begins with how to run it, and a short text or the length of a long one that follows),
+and hands the text to ``eval`` with standard input from ``/dev/null`` and the outputs sent to the output channel.
+Whatever bash itself says (prompts, traces of the loop, job notices) goes to the status channel, where everything that
+is not a frame is dropped. A frame stands between NUL bytes, which no trace can print, and begins with the block, so
+that nothing that a command knows can forge the result of a later one.
 
 The loop's oddities each have a reason:
 
@@ -31,10 +31,12 @@ ARGV = ("bash", "--noprofile", "--norc", "--noediting", "-i")
 """How bash is started."""
 
 _MOST_STATE = 8 << 20
-NONCE = 8
-"""Bytes, at the beginning of every request, that its answer carries."""
+_SECRET = 8
+NONCE = 1 + _SECRET
+"""Bytes, at the beginning of every request, that its answer carries: how it is run, and what nobody guesses."""
 _BLOCK = 40
-_INLINE = _BLOCK - NONCE - 1  # bytes of text that a block holds beside nonce and mode
+_INLINE = _BLOCK - NONCE  # bytes of text that a block holds
+_SHORT = ord("P")
 _REDIRECTS = re.compile(rb"\b(exec|eval|source)\b|(^|[;&|\s])\.\s")
 _TAKE_STATUS = b"\n{ __cwm_t=$?; } 2>/dev/null"
 
@@ -42,35 +44,38 @@ _TAKE_STATUS = b"\n{ __cwm_t=$?; } 2>/dev/null"
 # 253 the status channel: what the redirections put in place. 250, 252 and 254 are where bash then keeps the command
 # channel and the commands' standard output and error.
 _INIT = (
-    "set +mH +o history; unset HISTFILE; __cwm_q() { return $__cwm_r; }; __cwm_h='@NONCE@' __cwm_t=0; "
+    "set +mH +o history; unset HISTFILE; __cwm_q() { return ${__cwm_h:9:3}; }; __cwm_h='@BLOCK@'; "
     "exec 249</dev/null 251>&1 253>&2; PS1= PS2= PROMPT_COMMAND=@LOOP@\n"
 )
-_FRAME = r"""builtin printf '\0%s\0' "${__cwm_h:0:8} $__cwm_s @FLAG@ $- ${PWD-}" """
+# The whole block stands in it: to take its beginning alone costs bash more than to print the rest.
+_FRAME = r"""builtin printf '\0%s\0' "$__cwm_h ${__cwm_t:-$__cwm_s} @FLAG@ $- ${PWD-}" """
 _LOOP = (
     (
-        r"""{ while :; do while __cwm_s=${__cwm_t:-$?} __cwm_t=; @TEST@@FRAME@ || """
+        r"""{ while :; do while __cwm_s=$?; @TEST@@FRAME@ || """
         r"""{ builtin enable printf; @TEST@@FRAME@; }; """
         # The end of the channel is the end of the shell; TMOUT is the agent's own, and only makes us read again.
         rf"""until builtin read -rN{_BLOCK} -u250 __cwm_h; do [[ $? -gt 128 ]] || builtin exit; done; do """
-        r"""case ${__cwm_h:8:1} in P) builtin eval "${__cwm_h:9}" >&252 2>&254;; """
-        r"""*) __cwm_r=${__cwm_h#*@}; __cwm_n=${__cwm_r% *} __cwm_r=${__cwm_r#* }; """
+        r"""case $__cwm_h in P*) builtin eval "${__cwm_h:9}" >&252 2>&254;; """
+        r"""*) __cwm_s=${__cwm_t:-$__cwm_s} __cwm_t=; """
         # Characters are bytes where the text is ASCII; only other texts pay for a change of locale.
-        r"""case ${__cwm_h:9:1} in w) LC_ALL=C TMOUT= builtin read -r -N "$__cwm_n" -u 250 __cwm_c;; """
-        r"""*) TMOUT= builtin read -r -N "$__cwm_n" -u 250 __cwm_c;; esac; """
-        r"""case ${__cwm_h:8:1} in L) builtin eval "$__cwm_c" @OUT@;; S) __cwm_q || builtin eval "$__cwm_c" @OUT@;; """
+        r"""case $__cwm_h in *w) LC_ALL=C TMOUT= builtin read -rN"${__cwm_h:12:27}" -u250 __cwm_c;; """
+        r"""*) TMOUT= builtin read -rN"${__cwm_h:12:27}" -u250 __cwm_c;; esac; """
+        r"""case $__cwm_h in Q*) builtin eval "$__cwm_c" >&252 2>&254;; """
+        r"""L*) builtin eval "$__cwm_c" @OUT@;; S*) __cwm_q || builtin eval "$__cwm_c" @OUT@;; """
         # After a text that may have redirected the shell's own outputs, what they are now is kept for the next ones.
-        r"""R) { case $__cwm_r in 0) builtin eval "$__cwm_c";; *) __cwm_q || builtin eval "$__cwm_c";; esac; """
+        r"""R*) { case ${__cwm_h:9:3} in 000) builtin eval "$__cwm_c";; """
+        r"""*) __cwm_q || builtin eval "$__cwm_c";; esac; """
         r"""__cwm_t=$?; """
         r"""if [[ -e /dev/fd/1 ]]; then exec 247>&1; __cwm_1=247; else __cwm_1=-; fi; """
         r"""if [[ -e /dev/fd/2 ]]; then exec 248>&2; __cwm_2=248; else __cwm_2=-; fi; } @NOW@;; """
-        r"""V) builtin eval "$__cwm_c" >&2 2>/dev/null;; esac;; esac; done; done; builtin printf '\0T\0'; """
+        r"""V*) builtin eval "$__cwm_c" >&2 2>/dev/null;; esac;; esac; done; done; builtin printf '\0T\0'; """
         r"""} 0<&249 1>&251 1>&253 249<&- 251>&- 253>&-"""
     )
     .replace("@OUT@", "@NOW@ 247>&- 248>&-")
     .replace("@NOW@", '>&"${__cwm_1-252}" 2>&"${__cwm_2-254}"')
 )
 # Bash runs this at its top level, or the loop, if bash is still there, reads it as a block that asks for nothing.
-_MEND = "; __cwm_h='@NONCE@' PROMPT_COMMAND=@LOOP@\n"
+_MEND = "; __cwm_h='@BLOCK@' __cwm_t= PROMPT_COMMAND=@LOOP@\n"
 
 # Everything that another bash needs to go on where this one stands; only builtins, no process.
 _SNAPSHOT = (
@@ -133,14 +138,15 @@ class ShellProtocol:
         self._pending = self._noise = b""
         self._status = 0  # of the last command, for its successor's $?
         self._is_command = self._errexit = self._verbose = self._redirected = False
+        self._kept = False  # whether bash holds an exit code that the next plain command would give for its own
         test = f"[[ -e {_quoted(flag_file)} ]]; " if flag_file else ""
         frame = _FRAME.replace("@FLAG@", "$?" if flag_file else "1")
         self._loop = _quoted(_LOOP.replace("@TEST@", test).replace("@FRAME@", frame))
 
     def start(self) -> bytes:
         """What to write first; ``Done`` follows when bash is ready."""
-        self._nonce = _new_nonce()
-        return _INIT.replace("@NONCE@", self._nonce.decode()).replace("@LOOP@", self._loop).encode()
+        self._nonce = _nonce(b"-")
+        return _INIT.replace("@BLOCK@", _block(self._nonce)).replace("@LOOP@", self._loop).encode()
 
     def command(self, text: bytes, *, touches_shell: bool = True) -> bytes:
         """Run ``text``, which holds no NUL; ``Done`` follows when it has ended.
@@ -150,10 +156,11 @@ class ShellProtocol:
         """
         if self._errexit:
             text += _TAKE_STATUS
-        plain = b"L" if self._redirected else b"P"
+        plain = b"L" if self._redirected else b"Q" if self._kept else b"P"
         mode = b"R" if touches_shell and _REDIRECTS.search(text) else b"S" if self._status else plain
         self._redirected = self._redirected or mode == b"R"
-        request = self._request(text, mode)
+        self._kept = self._errexit or mode == b"R"
+        request = self._request(text, _nonce(mode))
         self._is_command = True
         return request
 
@@ -163,8 +170,8 @@ class ShellProtocol:
 
     def private(self, text: bytes) -> bytes:
         """Run a text of the session's own, which prints to the status channel and knows its nonce as ``@NONCE@``."""
-        nonce = _new_nonce()
-        return self._request(text.replace(b"@NONCE@", nonce), b"V", nonce)
+        nonce = _nonce(b"V")
+        return self._request(text.replace(b"@NONCE@", nonce), nonce)
 
     def ends_with(self, exit_code: int) -> None:
         """Say what ``$?`` is for the next command, where no frame has."""
@@ -178,14 +185,14 @@ class ShellProtocol:
         """Bring a new bash to where another stood; ``Done`` follows."""
         directory = _quoted(cwd).encode("utf-8", "surrogateescape")
         code = _PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", state.code))  # only here: few snapshots are ever needed
-        return self._request(code + b"\nbuiltin cd -- " + directory + b"\n", b"V")
+        return self.private(code + b"\nbuiltin cd -- " + directory + b"\n")
 
     def mend(self) -> bytes:
         """Bring bash back into the loop from wherever it is; ``Done`` follows."""
         # A nonce that is, with what follows it in the block, a command of bash's that does nothing.
-        nonce = b": " + _new_nonce()[:6]
-        text = _MEND.replace("@NONCE@", nonce.decode()).replace("@LOOP@", self._loop).encode()
-        return self._request(text, b"M", nonce)
+        nonce = _nonce(b": ")[:NONCE]
+        text = _MEND.replace("@BLOCK@", _block(nonce)).replace("@LOOP@", self._loop).encode()
+        return self._request(text, nonce)
 
     def feed(self, data: bytes) -> list[Event]:
         """What bytes of the status channel mean. Whatever is neither a frame nor a snapshot is noise."""
@@ -206,17 +213,16 @@ class ShellProtocol:
         """The last that bash said of itself; tells why it did not start."""
         return (self._pending or self._noise).decode("utf-8", "replace").strip()
 
-    def _request(self, text: bytes, mode: bytes, nonce: bytes | None = None) -> bytes:
-        self._nonce = nonce or _new_nonce()
+    def _request(self, text: bytes, nonce: bytes) -> bytes:
         self._is_command = False
         ascii_only = text.isascii()
-        if mode == b"P" and len(text) <= _INLINE and ascii_only and not self._verbose:
-            return b"%sP%s" % (self._nonce, text.rjust(_INLINE))
-        if mode == b"P":
-            mode = b"L"
-        follows = b"@%d %d" % (len(text), self._status)
-        wide = b"-" if ascii_only else b"w"
-        return self._nonce + mode + wide + follows.rjust(_INLINE - 1, b"-") + text
+        if nonce[0] == _SHORT:
+            if len(text) <= _INLINE and ascii_only and not self._verbose:
+                self._nonce = nonce
+                return nonce + text.rjust(_INLINE)
+            nonce = b"Q" + nonce[1:]
+        self._nonce = nonce
+        return b"%s%03d%027d%s%s" % (nonce, self._status, len(text), b"-" if ascii_only else b"w", text)
 
     def _event(self, chunk: bytes) -> Event | None:
         if chunk.startswith(self._nonce):
@@ -233,7 +239,7 @@ class ShellProtocol:
         return None
 
     def _done(self, chunk: bytes) -> Done | None:
-        parts = chunk[NONCE:].split(b" ", 4)  # the first is empty
+        parts = chunk[_BLOCK:].split(b" ", 4)  # the first is empty
         if len(parts) != 5 or not (parts[1].isdigit() and parts[2].isdigit()):
             return None
         exit_code = int(parts[1])
@@ -243,15 +249,20 @@ class ShellProtocol:
         return Done(exit_code, parts[4].decode("utf-8", "surrogateescape"), parts[2] == b"0")
 
 
-def _new_nonce() -> bytes:
-    """Eight characters that nobody guesses; drawn many at a time, because one costs more than all else in a request."""
-    if not _nonces:
-        drawn = secrets.token_urlsafe(NONCE * 3 // 4 * 256).encode()
-        _nonces.extend(drawn[start : start + NONCE] for start in range(0, len(drawn), NONCE))
-    return _nonces.pop()
+def _nonce(mode: bytes) -> bytes:
+    """A mode, and characters that nobody guesses: drawn many at a time, for one draw costs more than a request."""
+    if not _drawn:
+        drawn = secrets.token_urlsafe(_SECRET * 3 // 4 * 256).encode()
+        _drawn.extend(drawn[start : start + _SECRET] for start in range(0, len(drawn), _SECRET))
+    return mode + _drawn.pop()
 
 
-_nonces: list[bytes] = []
+_drawn: list[bytes] = []
+
+
+def _block(nonce: bytes) -> str:
+    """A block that asks for nothing, as a word of bash's."""
+    return nonce.ljust(_BLOCK, b"-").decode()
 
 
 def _quoted(text: str) -> str:
