@@ -69,7 +69,8 @@ async def each_its_own(
 
     async def run(episode: AsyncEpisode) -> None:
         while time.perf_counter() < deadline:
-            await asyncio.sleep(2 * pace * random.random())
+            if pace:
+                await asyncio.sleep(2 * pace * random.random())
             started = time.perf_counter()
             try:
                 await step(episode)

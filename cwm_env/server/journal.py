@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -26,17 +25,12 @@ from cwm_env.types import Step, Trajectory
 from cwm_env.wire import quoted
 
 
-def digest(action: str) -> bytes:
-    """What tells one action from another."""
-    return hashlib.blake2b(action.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Where the answer to a step lies in the journal."""
 
-    action: bytes
-    """Digest of the action."""
+    action: int
+    """The action's ``hash``, whose key every process draws anew."""
     offset: int
     length: int
     """Bytes."""
@@ -113,7 +107,7 @@ class Journal:
         head = f'{{"step":{quoted(step_id)},"action":{quoted(action)},"time":{time:.6f},"answer":'.encode("ascii")
         offset = self._end + len(head)
         self._append(head + answer + b"}\n")
-        return Answer(digest(action), offset, len(answer))
+        return Answer(hash(action), offset, len(answer))
 
     def begin(self, step_id: str, action: str) -> None:
         """Note that a step is about to run.
@@ -213,7 +207,7 @@ def _take(past: Past, record: Mapping[str, Any], offset: int, line: bytes) -> No
         action, answer = record["action"], record["answer"]
         length = len(wire.dumps(answer))  # as it was written: the encoding is one to one
         start = offset + len(line) - 2 - length
-        past.answers[record["step"]] = Answer(digest(action), start, length)
+        past.answers[record["step"]] = Answer(hash(action), start, length)
         observation, reward, _, _, info = wire.decode_stepped(answer)
         past.steps.append(Step(action, observation, info["result"], reward, record["time"]))
     elif "begin" in record:

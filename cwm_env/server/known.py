@@ -71,7 +71,7 @@ class KnownEpisode:
         kept = self._answers.get(step_id)
         if kept is None:
             return None
-        if kept.action != journal.digest(action):
+        if kept.action != hash(action):
             raise problems.conflict(step_id)
         return journal.read_answer(self.path, kept)
 

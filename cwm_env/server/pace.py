@@ -38,7 +38,8 @@ class Pace:
             begin()
             return
         self._lines.setdefault(tenant, deque()).append((step, begin))
-        self._move()
+        if self._watch is None:
+            self._move()
 
     def leave(self, step: Hashable) -> None:
         """A step that has begun is over."""

@@ -80,7 +80,6 @@ class SteppingEpisode(KnownEpisode, ABC):
             Problem: the id was used for another action, another step is running, or the episode is over.
             DiskFull, SandboxError: of what is to come: the step could not be recorded, so nobody may count on it.
         """
-        self.renew()
         running = self._running
         if running is not None and running.step_id == step_id:
             if running.action != action:
@@ -89,6 +88,7 @@ class SteppingEpisode(KnownEpisode, ABC):
                 running.listeners.append(listener)
             return running.pending
         if (kept := self.answered(step_id, action)) is not None:
+            self.renew()  # as the end of a step that runs will
             return kept
         if running is not None:
             raise problems.busy(running.step_id)

@@ -55,9 +55,8 @@ class SessionCore:
         self._state_due = self._state_earliest = self._idle_since = 0.0
         self._files = self._first_pid = 0
         self._meter = Meter()
-        self._touched = self._rested = self._hurried = False
+        self._touched = self._rested = self._hurried = self._midway = False
         self._command_wait: Wait | None = None
-        self._midway = False
         self.marks: Marks | None = None
 
     def mark(self, marks: Marks) -> Process | None:
@@ -102,8 +101,7 @@ class SessionCore:
         settings, shell = self.settings, self._shell
         if shell is None:
             raise SandboxError("the session was closed")
-        late, self._late = self._late, Output(settings.output_limit)
-        output = Output(settings.output_limit, settings.output_file_limit)
+        late, output = self._late, Output(settings.output_limit, settings.output_file_limit)
         restarted, jobs = False, _NO_JOBS
         try:
             if self._midway or shell.stirred():
@@ -143,6 +141,8 @@ class SessionCore:
         finally:
             self._hurried, self._command_wait, self._idle_since = False, None, time.monotonic()
             output.close()
+        if late.total:
+            self._late = Output(settings.output_limit)
         return CommandResult.made(
             output=shown,
             exit_code=TIMED_OUT if timed_out else exit_code,
