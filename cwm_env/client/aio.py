@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from cwm_env import wire
-from cwm_env.client.http import document_of, pauses, quoted, retry_after
+from cwm_env.client.http import LARGEST, Tries, document_of, pauses, quoted, too_long
 from cwm_env.client.sockets import StepSocket
 from cwm_env.envs.episode import Stepped
 from cwm_env.errors import CwmEnvError, RemoteError
@@ -55,13 +55,13 @@ class AsyncEpisode:
         """
         await self._client.raw("PUT", f"/episodes/{self.id}/files/{quoted(path)}", data)
 
-    async def read_file(self, path: str) -> bytes:
+    async def read_file(self, path: str, *, limit: int = LARGEST) -> bytes:
         """The content of a file in the sandbox.
 
         Raises:
-            CwmEnvError: it is not there, or cannot be read.
+            CwmEnvError: it is not there, cannot be read, or is longer than ``limit`` bytes.
         """
-        return await self._client.raw("GET", f"/episodes/{self.id}/files/{quoted(path)}")
+        return await self._client.raw("GET", f"/episodes/{self.id}/files/{quoted(path)}", limit=limit)
 
     async def heartbeat(self) -> None:
         """Renew the lease.
@@ -176,28 +176,24 @@ class AsyncClient:
         """
         return json.loads(await self.raw(method, path, None if body is None else wire.dumps(body)) or b"null")
 
-    async def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """As ``json``, without decoding."""
-        deadline = time.monotonic() + self._patience
-        for pause in pauses():
-            error: Exception
+    async def raw(self, method: str, path: str, body: bytes | None = None, *, limit: int | None = None) -> bytes:
+        """As ``json``, without decoding.
+
+        Raises:
+            InputError: more than ``limit`` bytes came.
+        """
+        tries = Tries(self._patience)
+        while True:
             try:
                 async with self._request(method, path, body) as response:
-                    data: bytes = await response.read()
+                    data = await _read(response, limit)
             except (aiohttp.ClientError, OSError, TimeoutError) as broken:
-                error = RemoteError(f"the server at {self._url} cannot be reached: {broken}")
+                pause = tries.broke(RemoteError(f"the server at {self._url} cannot be reached: {broken}"))
             else:
                 if response.status < 400:
                     return data
-                document = document_of(response.status, data)
-                error = wire.error_of(document)
-                if not wire.to_retry(document):
-                    raise error
-                pause = retry_after(response.headers.get("Retry-After"), pause)
-            if time.monotonic() + pause > deadline:
-                raise error
+                pause = tries.refused(response.status, response.headers.get("Retry-After"), data)
             await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
 
     async def lines(self, path: str, body: Any) -> AsyncIterator[Any]:
         """Ask once, and decode the lines of the answer as they come.
@@ -221,6 +217,18 @@ class AsyncClient:
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
         assert self._session is not None, "use `async with AsyncClient(…)`"
         return self._session.request(method, self._url + path, data=body, headers={"Content-Type": "application/json"})
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int | None) -> bytes:
+    if limit is None:
+        return await response.read()
+    pieces: list[bytes] = []
+    async for piece in response.content.iter_chunked(_CHUNK):
+        pieces.append(piece)
+        limit -= len(piece)
+        if limit < 0:
+            raise too_long(sum(map(len, pieces)) + limit)
+    return b"".join(pieces)
 
 
 def decoded(line: Mapping[str, Any]) -> Stepped | CwmEnvError:

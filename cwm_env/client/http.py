@@ -12,9 +12,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from cwm_env import wire
-from cwm_env.errors import InputError, RemoteError
+from cwm_env.errors import CwmEnvError, InputError, RemoteError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+LARGEST = 64 << 20
+"""Bytes of a file that are taken where nobody says how many may come: what lies in a sandbox is a policy's choice."""
 
 
 def pauses() -> Iterator[float]:
@@ -25,9 +27,43 @@ def pauses() -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def retry_after(said: str | None, pause: float) -> float:
-    """How long to wait where the server says it, at least ``pause``."""
-    return max(pause, float(said)) if said and said.isdigit() else pause
+class Tries:
+    """The tries of one request that may arrive twice: what is tried again, and for how long."""
+
+    def __init__(self, patience: float) -> None:
+        """``patience``: seconds."""
+        self._deadline = time.monotonic() + patience
+        self._pauses = pauses()
+
+    def broke(self, error: CwmEnvError, said: str | None = None) -> float:
+        """How long to wait before the next, after there was no answer; ``said``: the server's ``Retry-After``.
+
+        Raises:
+            CwmEnvError: that error, where there is no time left for another.
+        """
+        pause = next(self._pauses)
+        if said and said.isdigit():
+            pause = max(pause, float(said))
+        if time.monotonic() + pause > self._deadline:
+            raise error
+        return pause
+
+    def refused(self, status: int, retry_after: str | None, data: bytes) -> float:
+        """As ``broke``, after an answer that is a problem.
+
+        Raises:
+            CwmEnvError: what the problem stands for, where another try would come to the same.
+        """
+        document = document_of(status, data)
+        error = wire.error_of(document)
+        if not wire.to_retry(document):
+            raise error
+        return self.broke(error, retry_after)
+
+
+def too_long(limit: int) -> InputError:
+    """What is said of a file, or an archive, of which more than ``limit`` bytes came."""
+    return InputError(f"it is longer than {limit} bytes: give a larger limit, or have a command print a part of it")
 
 
 def quoted(path: str) -> str:
@@ -66,29 +102,28 @@ class Http:
         """
         return json.loads(self.raw(method, path, None if body is None else wire.dumps(body)) or b"null")
 
-    def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """As ``json``, without decoding."""
-        deadline = time.monotonic() + self._patience
-        for pause in pauses():
-            error: Exception
+    def raw(self, method: str, path: str, body: bytes | None = None, *, limit: int | None = None) -> bytes:
+        """As ``json``, without decoding.
+
+        Raises:
+            InputError: more than ``limit`` bytes came.
+        """
+        tries = Tries(self._patience)
+        while True:
             try:
                 response = self._once(method, path, body)
-                data = response.read()
+                data = response.read(None if limit is None else limit + 1)
             except (OSError, http.client.HTTPException) as broken:
                 self.close()
-                error = RemoteError(f"the server at {self._parts.netloc} cannot be reached: {broken}")
+                pause = tries.broke(RemoteError(f"the server at {self._parts.netloc} cannot be reached: {broken}"))
             else:
+                if limit is not None and len(data) > limit:
+                    self.close()
+                    raise too_long(limit)
                 if response.status < 400:
                     return data
-                document = document_of(response.status, data)
-                error = wire.error_of(document)
-                if not wire.to_retry(document):
-                    raise error
-                pause = retry_after(response.headers.get("Retry-After"), pause)
-            if time.monotonic() + pause > deadline:
-                raise error
+                pause = tries.refused(response.status, response.headers.get("Retry-After"), data)
             time.sleep(pause)
-        raise AssertionError("unreachable")
 
     def lines(self, method: str, path: str, body: Any) -> Iterator[Any]:
         """Ask once, and decode the lines of the answer as they come; ends early where the connection breaks."""

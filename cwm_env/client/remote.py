@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cwm_env import wire
-from cwm_env.client.http import Http, quoted
+from cwm_env.client.http import LARGEST, Http, quoted
 from cwm_env.envs.base import ShellEnv
 from cwm_env.envs.episode import Stepped, failed
 from cwm_env.errors import CwmEnvError, InfrastructureError
@@ -34,14 +34,14 @@ class RemoteSandbox:
     def __init__(self, http: Http, episode_id: str) -> None:
         self._http, self._path = http, f"/episodes/{episode_id}"
 
-    def read_file(self, path: str) -> bytes:
+    def read_file(self, path: str, *, limit: int = LARGEST) -> bytes:
         """The content of a regular file.
 
         Raises:
-            InputError: it is not there, or cannot be read.
+            InputError: it is not there, cannot be read, or is longer than ``limit`` bytes.
             RemoteError: the server failed.
         """
-        return self._http.raw("GET", f"{self._path}/files/{quoted(path)}")
+        return self._http.raw("GET", f"{self._path}/files/{quoted(path)}", limit=limit)
 
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Make ``data`` the content of a regular file.
@@ -52,14 +52,14 @@ class RemoteSandbox:
         """
         self._http.raw("PUT", f"{self._path}/files/{quoted(path)}?mode={mode}", data)
 
-    def archive(self, path: str) -> bytes:
+    def archive(self, path: str, *, limit: int = LARGEST) -> bytes:
         """A file or a whole directory as a tar archive.
 
         Raises:
-            InputError: it is not there, or cannot be read.
+            InputError: it is not there, cannot be read, or its archive is longer than ``limit`` bytes.
             RemoteError: the server failed.
         """
-        return self._http.raw("GET", f"{self._path}/files/{quoted(path)}?archive=true")
+        return self._http.raw("GET", f"{self._path}/files/{quoted(path)}?archive=true", limit=limit)
 
     def close(self) -> None:
         """Kill it: the next step says that it died."""

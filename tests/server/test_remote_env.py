@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ import gymnasium
 import pytest
 
 from cwm_env import RemoteEnv
+from cwm_env.client.aio import AsyncClient
 from cwm_env.errors import InputError, RemoteError
 from tests.envs import test_bash_env as local
 from tests.envs.test_bash_env import *  # noqa: F403 - the very same tests
@@ -53,3 +56,34 @@ def test_files_go_into_the_sandbox_and_come_out(env: RemoteEnv) -> None:
     assert env.sandbox.read_file("/tmp/out") == bytes(range(256)) * 1000
     with pytest.raises(InputError):
         env.sandbox.read_file("/nosuch")
+
+
+def test_a_file_larger_than_its_reader_wants_is_not_taken(env: RemoteEnv) -> None:
+    env.reset()
+    assert env.sandbox is not None
+    env.step("truncate -s 1T /tmp/trap; printf 12345 > /tmp/small; head -c 64M /dev/zero > /tmp/dense")
+    for read, path in ((env.sandbox.read_file, "/tmp/trap"), (env.sandbox.archive, "/tmp/dense")):
+        tracemalloc.start()
+        with pytest.raises(InputError, match="it is longer than 1048576 bytes"):
+            read(path, limit=1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        tracemalloc.stop()
+    assert env.sandbox.read_file("/tmp/small", limit=5) == b"12345"
+    with pytest.raises(InputError, match="longer than 4 bytes"):
+        env.sandbox.read_file("/tmp/small", limit=4)
+    assert env.step("echo on")[0].startswith("on")
+
+
+def test_the_asynchronous_client_bounds_a_file_as_well(server: Server, small_task: Path) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.url) as client:
+            episode = await client.create(str(small_task))
+            await episode.step("truncate -s 1T /tmp/trap; printf 12345 > /tmp/small")
+            with pytest.raises(InputError, match="it is longer than 1048576 bytes"):
+                await episode.read_file("/tmp/trap", limit=1 << 20)
+            assert await episode.read_file("/tmp/small", limit=5) == b"12345"
+            with pytest.raises(InputError, match="longer than 4 bytes"):
+                await episode.read_file("/tmp/small", limit=4)
+            await episode.close()
+
+    asyncio.run(main())
