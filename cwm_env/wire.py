@@ -11,12 +11,13 @@ import json
 import json.encoder
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cwm_env import errors
-from cwm_env.types import CommandResult, Grade
+from cwm_env.types import CommandResult, Grade, Task
 
 LONGEST_ACTION = 1 << 20
 """Characters."""
@@ -226,6 +227,17 @@ def decode_info(coded: Mapping[str, Any]) -> dict[str, Any]:
     if info.get("grade") is not None:
         info["grade"] = decode_grade(info["grade"])
     return info
+
+
+def encode_task(task: Task) -> dict[str, Any]:
+    """A task as ``TaskInfo``: without its hidden tests, and without where it lies."""
+    return {
+        "id": task.id,
+        "instruction": task.instruction,
+        "image": Path(task.image).name,
+        "limits": dataclasses.asdict(task.limits),
+        "metadata": dict(task.metadata),
+    }
 
 
 def encode_grade(grade: Grade) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import fcntl
 import logging
 import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from cwm_env import wire
@@ -154,7 +152,7 @@ class Host:
         """
         task = await self.task(request)
         backend_named(request.backend)
-        return describe(task)
+        return wire.encode_task(task)
 
     def find(self, owner: str, episode_id: str) -> KnownEpisode:
         """The episode of that id, which its owner alone can see.
@@ -265,6 +263,7 @@ class Host:
                 self._forget(episode)
         await self._end_all([one for one in expired if isinstance(one, LiveEpisode) and not one.over], "abandoned")
         await self.machine.tidy()
+        await self.survival.mend(self.live())
 
     async def _end_all(self, doomed: list[LiveEpisode], why: str) -> None:
         turn = asyncio.Semaphore(_ENDINGS_AT_ONCE)
@@ -283,17 +282,6 @@ class Host:
             past = episode.state != "failed" and journal.read(episode.path)
             if not past or past.stored:
                 episode.path.unlink()
-
-
-def describe(task: Task) -> dict[str, Any]:
-    """A task as ``wire.TaskInfo``: without its hidden tests, and without where it lies."""
-    return {
-        "id": task.id,
-        "instruction": task.instruction,
-        "image": Path(task.image).name,
-        "limits": dataclasses.asdict(task.limits),
-        "metadata": dict(task.metadata),
-    }
 
 
 def _read_ended(episode: KnownEpisode) -> journal.Past | None:

@@ -6,10 +6,12 @@ import contextlib
 import json
 import logging
 import os
+import select
 import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ _PROGRAM = Path(keeper.__file__)
 _CLOEXEC = socket.MSG_CMSG_CLOEXEC
 _ANSWER_SECONDS = 10.0
 _END_SECONDS = 10.0
+_APART_SECONDS = 2.0  # of one keeper's start from the next one's
 
 
 class Keeping:
@@ -32,9 +35,10 @@ class Keeping:
         Args:
             home: a directory for the keeper's socket, made if it is not there; this user's alone.
             patience: seconds that a keeper waits for the next server; 0 for no keeper.
-            failed: called once if it cannot be spoken to any more.
+            failed: called each time that one cannot be spoken to any more.
         """
-        self._home, self._failed = home, failed
+        self._home, self._patience, self._failed = home, patience, failed
+        self._wanted, self._started = patience > 0, time.monotonic()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.kept: dict[str, Handover] = {}
@@ -46,7 +50,7 @@ class Keeping:
             if patience <= 0:
                 self.end()
             elif self._socket is None:
-                self._start(home, patience)
+                self._start()
         except OSError as error:
             self._lose(error)
 
@@ -54,6 +58,19 @@ class Keeping:
     def alive(self) -> bool:
         """Whether there is one, as far as is known."""
         return self._socket is not None
+
+    def to_replace(self) -> bool:
+        """Whether it has died, and it is time for another one."""
+        if self._socket is not None and _has_ended(self._socket):
+            self._lose(ConnectionResetError("it has ended"))
+        return self._wanted and self._socket is None and time.monotonic() - self._started > _APART_SECONDS
+
+    def replace(self) -> None:
+        """Start another one, which holds nothing yet. Blocks for a moment."""
+        try:
+            self._start()
+        except OSError as error:
+            self._lose(error)
 
     def keep(self, name: str, handover: Handover) -> None:
         """Hold this, in place of what had the name before."""
@@ -66,6 +83,7 @@ class Keeping:
 
     def end(self) -> None:
         """End the keeper, and with it all that it holds and we do not. Idempotent."""
+        self._wanted = False
         self._send(b"E")
         if self._socket is not None:
             with contextlib.suppress(OSError), _named(self._home) as path:
@@ -78,15 +96,18 @@ class Keeping:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_SECONDS)
 
-    def _start(self, home: Path, patience: float) -> None:
+    def _start(self) -> None:
+        self._started = time.monotonic()
+        if self._process is not None:
+            self._process.poll()  # which died; nothing of it is to stay
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            with _named(home) as path:
+            with _named(self._home) as path:
                 path.unlink(missing_ok=True)
                 door.bind(str(path))
             door.listen(1)
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_PROGRAM), str(door.fileno()), str(theirs.fileno()), str(patience)],
+                [sys.executable, "-I", "-S", _PROGRAM, str(door.fileno()), str(theirs.fileno()), str(self._patience)],
                 pass_fds=[door.fileno(), theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -111,8 +132,14 @@ class Keeping:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        _log.error("the keeper is gone: live episodes are lost if this server is killed (%s)", error)
+        _log.error("the keeper is gone: until there is another, a kill loses the live episodes (%s)", error)
         self._failed()
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))  # nothing but its end comes
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cwm_env.errors import InfrastructureError
@@ -15,10 +15,12 @@ from cwm_env.server.ledger import Ledger, Place
 from cwm_env.server.settings import Settings
 
 if TYPE_CHECKING:
+    from cwm_env.server import machine
     from cwm_env.server.episode import LiveEpisode
 
 _log = logging.getLogger("cwm_env.server")
 _LEDGER, _MAKER, _EPISODE = "ledger", "maker/", "episode/"
+_AT_ONCE = 32  # episodes that are handed to another keeper before others have their turn
 FORMAT = 2
 """Of what is kept; what another version of this program has kept is not understood."""
 
@@ -27,7 +29,7 @@ class Survival:
     """One server's."""
 
     def __init__(self, settings: Settings, failed: Callable[[], None]) -> None:
-        """``failed``: called when nothing keeps the episodes any more."""
+        """``failed``: called each time that nothing keeps the episodes any more."""
         self._settings, self._failed = settings, failed
         self._keeping: Keeping | None = None
         self._ledger: Ledger | None = None
@@ -70,12 +72,8 @@ class Survival:
         if self._ledger is None or self._keeping is None or place is None or not isinstance(place.backend, Portable):
             return
         if (noted := self._ledger.place()) is not None:
-            trail = Trail(self._keeping, self._ledger, noted, episode)
-            self._keep_makers(episode.request.backend, place.backend)
-            process = place.session.mark(trail)
-            if process is not None:
-                trail.started(process)
-            episode.trail = trail
+            episode.trail = Trail(self._keeping, self._ledger, noted, episode)
+            self._hold(episode, place, episode.trail)
 
     def resumed(self, episode: LiveEpisode, number: int) -> Trail:
         """The trail of an episode that a killed server has left."""
@@ -83,6 +81,22 @@ class Survival:
         noted = self._ledger.place(number)
         assert noted is not None
         return Trail(self._keeping, self._ledger, noted, episode)
+
+    async def mend(self, live: Sequence[LiveEpisode]) -> None:
+        """Where the keeper has died, have another one hold all that lives."""
+        keeping = self._keeping
+        if keeping is None or self._ledger is None or not keeping.to_replace():
+            return
+        await asyncio.get_running_loop().run_in_executor(None, keeping.replace)
+        keeping.keep(_LEDGER, Handover({"format": FORMAT}, [self._ledger.descriptor]))
+        self._makers.clear()
+        for count, episode in enumerate(live):
+            place, trail = episode.place, episode.trail
+            if trail is not None and place is not None and isinstance(place.backend, Portable):
+                self._hold(episode, place, trail)
+            if count % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        _log.warning("another keeper holds the live episodes")
 
     def drop(self, episode_id: str) -> None:
         """Keep nothing of this episode any more."""
@@ -95,6 +109,13 @@ class Survival:
             self._keeping.end()
         if self._ledger is not None:
             self._ledger.close()
+
+    def _hold(self, episode: LiveEpisode, place: machine.Place, trail: Trail) -> None:
+        assert isinstance(place.backend, Portable)
+        self._keep_makers(episode.request.backend, place.backend)
+        process = place.session.mark(trail)
+        if process is not None:
+            trail.started(process)
 
     def _keep_makers(self, name: str, backend: Portable) -> None:
         assert self._keeping is not None

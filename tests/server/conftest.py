@@ -65,6 +65,15 @@ class Server:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
+    def await_keeper(self) -> None:
+        """Wait until another keeper has taken the place of one that was killed, and holds what that one held."""
+        old, deadline = self.keeper, time.monotonic() + 30
+        said = self.log.read_text().count("another keeper holds")
+        while self.keeper == old or self.log.read_text().count("another keeper holds") == said:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+            self.keeper = self._find_keeper()
+
     def _find_keeper(self) -> int:
         """Its keeper, unless it found one that an earlier server of this state had started."""
         for pid, _ in self.traces().processes:

@@ -7,7 +7,6 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from cwm_env import wire
-from cwm_env.server.host import describe
 from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import Responses, failures, host_of, raw
 from cwm_env.server.tokens import OPERATOR
@@ -21,7 +20,7 @@ async def tasks(request: Request) -> Response:
     """The tasks that are offered here."""
     machine = host_of(request).machine
     found = await asyncio.gather(*(machine.task(name, {}) for name in machine.task_ids()), return_exceptions=True)
-    return raw(wire.dumps([describe(task) for task in found if not isinstance(task, BaseException)]))
+    return raw(wire.dumps([wire.encode_task(task) for task in found if not isinstance(task, BaseException)]))
 
 
 @router.get("/healthz")
