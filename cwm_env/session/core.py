@@ -143,20 +143,19 @@ class SessionCore:
             output.close()
         if late.total:
             self._late = Output(settings.output_limit)
-        return CommandResult.made(
-            output=shown,
-            exit_code=TIMED_OUT if timed_out else exit_code,
-            cwd=self.cwd,
-            duration=duration,
-            timed_out=timed_out,
-            truncated_bytes=missing,
-            shell_restarted=restarted,
-            submitted=self._flagged,
-            late_output=late.text()[0] if late.total else "",
-            output_file=file,
-            surviving_jobs=jobs,
-            **used,
-        )
+            used = {**used, "late_output": late.text()[0]}
+        if restarted or missing or timed_out or self._flagged:  # else all is as it is by default
+            used = {
+                **used,
+                "timed_out": timed_out,
+                "truncated_bytes": missing,
+                "shell_restarted": restarted,
+                "submitted": self._flagged,
+                "output_file": file,
+                "surviving_jobs": jobs,
+            }
+        exit_code = TIMED_OUT if timed_out else exit_code
+        return CommandResult.made(output=shown, exit_code=exit_code, cwd=self.cwd, duration=duration, **used)
 
     def hand_over(self) -> Steps[tuple[State, str]]:
         """What another bash needs to go on where this one stands: its state, and its directory."""
