@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -126,7 +127,8 @@ class Keeping:
                 raise OSError(f"{len(message)} bytes are too many to keep")
             socket.send_fds(self._socket, [message], descriptors or [])
         except OSError as error:
-            self._lose(error)
+            if error.errno != errno.EBADF:  # else what should be held is dead itself
+                self._lose(error)
 
     def _lose(self, error: OSError) -> None:
         if self._socket is not None:

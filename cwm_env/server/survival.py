@@ -96,7 +96,8 @@ class Survival:
                 self._hold(episode, place, trail)
             if count % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-        _log.warning("another keeper holds the live episodes")
+        if keeping.alive:
+            _log.warning("another keeper holds the live episodes")
 
     def drop(self, episode_id: str) -> None:
         """Keep nothing of this episode any more."""

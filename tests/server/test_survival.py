@@ -128,6 +128,8 @@ def test_a_keeper_that_dies_is_replaced_by_one_that_holds_everything(start_serve
     episodes = [server.begin(small_task) for _ in range(3)]
     answer = server.step(episodes[0], "echo one; x=kept", "1")
     server.step(episodes[1], "exec bash", "1")  # whose shell is another one by now
+    dead = server.begin(small_task)
+    server.ask("DELETE", f"/episodes/{dead}/sandbox")  # of which nothing can be held any more
     for lost in (1, 2):
         os.kill(server.keeper, signal.SIGKILL)
         server.await_keeper()
