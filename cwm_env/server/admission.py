@@ -32,7 +32,7 @@ class Admission:
         self._lines: dict[str, deque[_Request]] = {}
         self._alive: Counter[str] = Counter()
         self._memory: Counter[str] = Counter()
-        self._starting = 0
+        self._starting: Counter[str] = Counter()
         self._reset_seconds = 0.05  # a running mean
         self._free, self._looked = 0, 0.0
         self._look_again: asyncio.TimerHandle | None = None
@@ -46,7 +46,7 @@ class Admission:
     @property
     def starting(self) -> int:
         """How many are being reset."""
-        return self._starting
+        return self._starting.total()
 
     async def enter(self, tenant: str, memory: int) -> None:
         """Wait for a place and a start.
@@ -69,7 +69,7 @@ class Admission:
             raise self._no_room(tenant, memory) from None
         except asyncio.CancelledError:
             if request.granted.done() and not request.granted.cancelled():
-                self.started(0.0)
+                self.started(tenant, 0.0)
                 self.leave(tenant, memory)
             raise
         finally:
@@ -80,9 +80,11 @@ class Admission:
         self._alive[tenant] += 1
         self._memory[tenant] += memory
 
-    def started(self, seconds: float) -> None:
+    def started(self, tenant: str, seconds: float) -> None:
         """A reset is over. ``seconds``: how long it took, 0 where it was called off."""
-        self._starting -= 1
+        self._starting[tenant] -= 1
+        if not self._starting[tenant]:
+            del self._starting[tenant]
         if seconds:
             self._reset_seconds += 0.05 * (seconds - self._reset_seconds)
         self._grant()
@@ -113,11 +115,12 @@ class Admission:
     def _grant(self) -> None:
         """Give what there is to the lines in turn."""
         granted = True
-        while granted and self._starting < self._settings.resets and self._room():
+        while granted and self.starting < self._settings.resets and self._room():
             granted = False
             for tenant in list(self._lines):
                 line = self._lines[tenant]
-                if self._own_room(tenant, line[0].memory):
+                memory = line[0].memory
+                if self._own_room(tenant, memory) and self._own_turn(tenant) and self._memory_room(memory):
                     self._take(line.popleft())
                     self._lines.pop(tenant)
                     if line:
@@ -128,7 +131,7 @@ class Admission:
     def _take(self, request: _Request) -> None:
         if request.granted.done():
             return
-        self._starting += 1
+        self._starting[request.tenant] += 1
         self._alive[request.tenant] += 1
         self._memory[request.tenant] += request.memory
         request.granted.set_result(None)
@@ -151,9 +154,19 @@ class Admission:
             most is None or self._memory[tenant] + memory <= most
         )
 
+    def _own_turn(self, tenant: str) -> bool:
+        most = self._settings.resets_per_token
+        return most is None or self._starting[tenant] < most
+
+    def _memory_room(self, memory: int) -> bool:
+        most = self._settings.memory
+        return most is None or self._memory.total() + memory <= most
+
     def _no_room(self, tenant: str, memory: int) -> Exception:
         if not self._own_room(tenant, memory):
             return full(429, "you have as many episodes as your token may have", self._settings.patience / 4)
+        if not self._own_turn(tenant):
+            return full(429, "as many of your episodes are being begun as may be at once", self._settings.patience / 4)
         return full(503, "the server has as many episodes as it can hold", self._settings.patience / 4)
 
     def _drop(self, request: _Request) -> None:

@@ -226,7 +226,7 @@ class Host:
                 _log.exception("a reset failed", extra={"episode": episode.id})
             raise
         finally:
-            self.admission.started(seconds)
+            self.admission.started(episode.owner, seconds)
 
     async def _store(self, episode: LiveEpisode) -> None:
         """An episode is over: free its place, and put its trajectory into the store, once."""

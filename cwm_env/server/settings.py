@@ -35,10 +35,14 @@ class Settings:
     """Seconds that such a request waits at most."""
     resets: int = field(default_factory=lambda: 2 * _cores())
     """Sandboxes made at once."""
+    resets_per_token: int | None = None
+    """None for as many as in all: the tokens take turns."""
     gradings: int = field(default_factory=lambda: max(1, _cores()))
     """Hidden tests run at once."""
     memory_floor: int = 512 << 20
     """Bytes of the machine's memory that must be free for a new episode to be admitted."""
+    memory: int | None = None
+    """Bytes, added up over the memory limits of all episodes; None for no limit but the floor."""
     memory_per_token: int | None = None
     """Bytes, added up over the memory limits of a token's episodes; None for no limit."""
     warm: int = 2

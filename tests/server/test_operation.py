@@ -37,7 +37,7 @@ def test_one_tenants_thousand_do_not_stand_before_anothers_first() -> None:
             await admission.enter(tenant, 0)
             order.append(tenant)
             await asyncio.sleep(0)
-            admission.started(0.001)
+            admission.started(tenant, 0.001)
 
         await asyncio.gather(*(enter("many") for _ in range(50)), *(enter("few") for _ in range(3)))
         return order
@@ -56,6 +56,35 @@ def test_a_token_has_a_budget_of_memory_and_another_token_its_own() -> None:
         await admission.enter("two", 6)
         admission.leave("one", 6)
         await admission.enter("one", 6)
+
+    asyncio.run(run())
+
+
+def test_all_together_have_a_budget_of_memory() -> None:
+    async def run() -> None:
+        admission = Admission(Settings(memory=10, patience=0.05))
+        await admission.enter("one", 6)
+        with pytest.raises(Problem) as refused:
+            await admission.enter("two", 6)
+        assert refused.value.status == 503
+        await admission.enter("two", 4)
+        admission.leave("one", 6)
+        await admission.enter("one", 6)
+
+    asyncio.run(run())
+
+
+def test_a_token_has_its_part_of_the_resets_and_another_one_is_not_held_up() -> None:
+    async def run() -> None:
+        admission = Admission(Settings(resets=4, resets_per_token=2, patience=0.05))
+        await asyncio.gather(admission.enter("one", 0), admission.enter("one", 0))
+        with pytest.raises(Problem) as refused:
+            await admission.enter("one", 0)
+        assert refused.value.status == 429
+        await admission.enter("two", 0)
+        admission.started("one", 0.001)
+        await admission.enter("one", 0)
+        assert admission.starting == 3
 
     asyncio.run(run())
 
