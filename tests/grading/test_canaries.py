@@ -125,7 +125,7 @@ def test_a_module_for_unittest_gets_methods(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unittest", "-v", "test_module"]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stderr
     assert "test_it (test_module.Case.test_it) ... ok" in said
-    assert said.count("... FAIL") + said.count("... ERROR") == len(planted.names) == 4
+    assert said.count("... FAIL") + said.count("... ERROR") == len(planted.names) == 6
 
 
 @pytest.mark.parametrize("runner", ["pytest", "unittest"])
