@@ -155,7 +155,8 @@ class HiddenTests:
     """Further arguments for the runner."""
     own_settings: bool = False
     """Whether pytest reads the image's own configuration and loads the plugins that are installed there, as it would
-    by itself; none of it can come from the agent. Tests may then also make files in the workdir."""
+    by itself; none of it can come from the agent. Tests may then also make files in the workdir, unless hidden ones lie
+    directly in it."""
     excused: tuple[tuple[str, TestStatus], ...] = ()
     """Expected tests with the status, other than ``PASSED``, in which the right fix leaves them."""
     loose_names: bool = False

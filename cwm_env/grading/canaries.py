@@ -28,12 +28,19 @@ _FUNCTIONS = (
     "def {name}():\n    import pytest as {a}\n\n    with {a}.raises({error}):\n        assert {x} == {x}\n",
     "def {name}():\n    {a} = {{{x}: {y}}}\n    assert {a}[{y}] == {x}\n",
     "def {name}():\n    {a} = {error}({x})\n    if {a}.args != ():\n        raise {a}\n",
+    "def {name}():\n    import pytest as {a}\n\n    assert {x} == {a}.approx({y})\n",
+    "def {name}():\n    import pytest as {a}\n\n    with {a}.warns(UserWarning):\n        assert {x} == {x}\n",
 )
+# One more for each of numpy's helpers that the module names.
+_NUMPY = "def {{name}}():\n    from numpy import testing as {{a}}\n\n    {{a}}.{helper}({{x}}, {{y}})\n"
+_HELPER = re.compile(rb"\bassert_(?:equal|allclose|almost_equal|array_equal|array_almost_equal)\b")
 _CLASS = 'class {group}(__import__("unittest").TestCase):\n    def {name}(self):\n'
 _METHODS = (
     _CLASS + "        self.assertEqual({x}, {y})\n",
     _CLASS + "        with self.assertRaises({error}):\n            self.assertEqual({x}, {x})\n",
     _CLASS + "        {a} = [{x}, {y}]\n        self.assertIn({a}.pop(1), {a})\n",
+    _CLASS + "        self.assertTrue({x} == {y})\n",
+    _CLASS + "        self.assertAlmostEqual({x}, {y})\n",
 )
 
 
@@ -96,6 +103,8 @@ def plant(
     shapes = list(_METHODS if runner == "unittest" or module.only_methods else _FUNCTIONS)
     if shapes[0] in _FUNCTIONS and runner == "pytest":
         shapes.append(_random.choice(_METHODS))
+        helpers = sorted(set(_HELPER.findall(source))) if b"numpy" in source else ()
+        shapes += [_NUMPY.format(helper=helper.decode()) for helper in helpers]
     _random.shuffle(shapes)
     places = module.boundaries or (source.count(b"\n") + 1,)
     names, texts = [], []

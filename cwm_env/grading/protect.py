@@ -15,7 +15,7 @@ PROTECTED = (
     "*/tests/*",
     "*/test_*.py",
     "*/*_test.py",
-    "*/conftest.py",
+    "*/conftest.*",  # a compiled extension too
     "*/conftest/*",
     # configuration of runners, and of the tools that build what they run
     "*/pytest.ini",
@@ -66,6 +66,7 @@ class Rules:
         modules = {"/" + name.partition("::")[0] for name in (*tests.fail_to_pass, *tests.pass_to_pass) if "::" in name}
         visible = [posixpath.relpath(path, self._root) for path in (*tests.paths, *modules)]
         self._exact = frozenset(path for path in visible if not path.startswith(".."))
+        self._modules = frozenset(path.removesuffix(".py") for path in self._exact if path.endswith(".py"))
         self._protected = _compile((*PROTECTED, *tests.protected))
         self._open = _compile(tests.unprotected)
 
@@ -90,7 +91,10 @@ class Rules:
 
     def _is_protected(self, path: str) -> bool:
         # With a slash at its end, `tests` is matched by `tests/*`: what replaces a directory hides what is in it.
-        return path in self._exact or any(map(self._protected, (f"/{path}", f"/{path}/")))
+        # A package or a compiled extension of a test module's name would be imported in its place.
+        module = posixpath.join(posixpath.dirname(path), posixpath.basename(path).partition(".")[0])
+        exact = path in self._exact or module in self._modules
+        return exact or any(map(self._protected, (f"/{path}", f"/{path}/")))
 
 
 def text(path: bytes) -> str:

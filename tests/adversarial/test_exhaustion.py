@@ -13,7 +13,7 @@ from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
-from tests.adversarial.attacks import BOMB, HOG, Neighbour, let_loose, slowdowns
+from tests.adversarial.attacks import BOMB, HOG, PRELUDE, Neighbour, let_loose, slowdowns
 from tests.adversarial.conftest import TIGHT
 from tests.sandbox.tools import needs_python, python, said, shell
 
@@ -104,6 +104,47 @@ def test_a_storm_of_creations_leaves_no_half_made_sandbox(backend: NamespacesBac
     assert all(shell(sandbox, "true").exit_code == 0 for sandbox in made[::8])
     for sandbox in made:
         sandbox.close()
+
+
+AHEAD = f"""{PRELUDE}
+import resource, struct
+kept = []
+def packed(shape, *values):
+    kept.append(ctypes.create_string_buffer(struct.pack(shape, *values)))
+    return ctypes.addressof(kept[-1])
+def schedule(*values):
+    return call(274 if ARM else 314, 0, packed("IIQiIQQQ", 48, *values), 0)
+WAYS = (
+    lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+    lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(99)),
+    lambda: os.sched_setscheduler(os.getppid(), os.SCHED_FIFO, os.sched_param(1)),
+    lambda: os.nice(-1),
+    *(lambda which=which: os.setpriority(which, 0, -5) for which in (os.PRIO_PROCESS, os.PRIO_PGRP, os.PRIO_USER)),
+    lambda: os.write(os.open("/proc/self/autogroup", os.O_WRONLY), b"-5"),
+)
+for way in WAYS:
+    try: way()
+    except OSError as error: print(errno.errorcode[error.errno])
+    else: print("went through")
+for policy in (1, 2): print(call(119 if ARM else 144, 0, policy, packed("i", 1)))
+for policy in (1, 2): print(schedule(policy, 0, 0, 1, 0, 0, 0))
+print(schedule(3, 0, -5, 0, 0, 0, 0))
+print(schedule(6, 0, 0, 0, 10**7, 10**8, 10**8))
+print(call(30 if ARM else 251, 1, 0, 1 << 13))
+for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
+    try: resource.setrlimit(limit, (40, 40))
+    except (ValueError, OSError): print("EPERM")
+    print(*resource.getrlimit(limit))
+"""
+"""Real-time policies, a niceness below zero, and a realtime class for disks, each by every call that sets it."""
+
+
+@needs_python
+@pytest.mark.parametrize("user", ["root", "agent"])
+def test_no_program_gets_ahead_of_others_by_priority(cell: NamespaceSandbox, user: str) -> None:
+    said_so = said(python(cell, AHEAD, user=user)).split("\n")
+    assert len(said_so) == 19 and said_so[-4:] == ["EPERM", "0 0"] * 2, said_so
+    assert set(said_so[:-4]) <= {"EPERM", "EACCES"}, said_so  # EACCES is what setpriority says
 
 
 def test_spinning_sandboxes_get_fair_shares(backend: NamespacesBackend, image: Image) -> None:

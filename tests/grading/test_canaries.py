@@ -54,6 +54,7 @@ class Case(unittest.TestCase):
 PARAMETRISED = b"import pytest\npytestmark = pytest.mark.parametrize('x', [1, 2])\ndef test_it(x): assert x\n"
 GENERATED = b"def pytest_generate_tests(metafunc): metafunc.parametrize('x', [1])\ndef test_it(x): assert x == 1\n"
 CRLF = PLAIN.replace(b"\n", b"\r\n")
+NUMPY = b"from numpy.testing import assert_allclose, assert_equal\ndef test_it():\n    assert_equal(1, 1)\n"
 LATIN = "# -*- coding: latin-1 -*-\ndef test_it():\n    assert 'é' == 'é'\n".encode("latin-1")
 
 
@@ -84,7 +85,9 @@ def outcomes(directory: Path, source: bytes, *arguments: str) -> dict[str, list[
     return found
 
 
-@pytest.mark.parametrize("source", [PLAIN, UNITTEST, PARAMETRISED, GENERATED, CRLF, LATIN, b"", b"def test_x(): pass"])
+@pytest.mark.parametrize(
+    "source", [PLAIN, UNITTEST, PARAMETRISED, GENERATED, CRLF, LATIN, NUMPY, b"", b"def test_x(): pass"]
+)
 def test_every_canary_fails_and_nothing_else_changes(source: bytes, tmp_path: Path) -> None:
     before = outcomes(tmp_path, source)
     for several in (True, False):
@@ -125,7 +128,12 @@ def test_a_module_for_unittest_gets_methods(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unittest", "-v", "test_module"]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stderr
     assert "test_it (test_module.Case.test_it) ... ok" in said
-    assert said.count("... FAIL") + said.count("... ERROR") == len(planted.names) == 4
+    assert said.count("... FAIL") + said.count("... ERROR") == len(planted.names) == 6
+
+
+def test_each_of_numpys_comparisons_that_a_module_names_is_tried() -> None:
+    planted = canaries.plant(NUMPY, runner="pytest", taken=set(), copied=())
+    assert {planted.source.count(b"." + helper + b"(") for helper in (b"assert_allclose", b"assert_equal")} == {1}
 
 
 @pytest.mark.parametrize("runner", ["pytest", "unittest"])

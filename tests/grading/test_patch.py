@@ -159,7 +159,7 @@ def test_the_agents_git_attributes_change_no_byte(take: Take, tree_after: Tree) 
         "rm -rf tests; echo > tests",
         "mkdir -p pkg/tests; echo > pkg/tests/x.py",
         "echo > pkg/conftest.py",
-        "mkdir pkg/conftest; echo > pkg/conftest/__init__.py",
+        "mkdir pkg/conftest; echo > pkg/conftest/__init__.py; echo > conftest.abi3.so",
         "echo > pytest.ini; echo > setup.cfg; echo >> pyproject.toml; echo > tox.ini",
         "echo > sitecustomize.py; mkdir -p a/sitecustomize; echo > a/sitecustomize/x.py; echo > usercustomize.abi3.so",
         "ln -s pkg sitecustomize",
@@ -175,6 +175,14 @@ def test_what_is_protected_does_not_cross(commands: str, take: Take) -> None:
     patch = take(f"{commands}; echo 'z = 1' > pkg/honest.py")
     assert patch.text.count("diff --git") == 1 and "pkg/honest.py" in patch.text
     assert patch.dropped or "pycache" in commands
+
+
+def test_what_would_be_imported_in_the_place_of_a_test_module_does_not_cross(take: Take, tests: HiddenTests) -> None:
+    patch = take(
+        "mkdir checks; echo > checks/__init__.py; echo > checks.abi3.so; echo > pkg/checks.py; echo > checks_more.py",
+        replace(tests, fail_to_pass=("repo/checks.py::test_core",)),
+    )
+    assert patch.dropped == ("checks.abi3.so", "checks/__init__.py") and patch.text.count("diff --git") == 2
 
 
 def test_deleting_a_directory_spares_what_is_protected_in_it(take: Take, tree_after: Tree) -> None:

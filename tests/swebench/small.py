@@ -54,7 +54,7 @@ git checkout HEAD tests/test_pkg.py
 BEFORE = {"pkg/__init__.py": PACKAGE, "tests/test_pkg.py": OLD_TESTS, "pyproject.toml": "[project]\nname = 'pkg'\n"}
 
 
-def difference(directory: Path, after: Mapping[str, str]) -> str:
+def difference(directory: Path, after: Mapping[str, str], before: Mapping[str, str] = BEFORE) -> str:
     """What makes the repository hold other files, as git says it."""
 
     def git(*arguments: str) -> str:
@@ -64,12 +64,12 @@ def difference(directory: Path, after: Mapping[str, str]) -> str:
 
     directory.mkdir(parents=True, exist_ok=True)
     git("init", "-q")
-    for files in (BEFORE, after):
+    for files in (before, after):
         for name, text in files.items():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             (directory / name).write_text(text)
         git("add", "-A")
-        if files is BEFORE:
+        if files is before:
             git("commit", "-qm", "first")
     return git("diff", "--cached")
 
@@ -95,10 +95,10 @@ def small_record(directory: Path, script: str = SCRIPT) -> Record:
     return parse(row)
 
 
-def write_recipe(directory: Path) -> Path:
+def write_recipe(directory: Path, before: Mapping[str, str] = BEFORE) -> Path:
     """An image's recipe that has the repository in ``/testbed``."""
     setup = "for place in $VIRTUAL_ENV/lib/python3*/site-packages; do echo /testbed > $place/testbed.pth; done\n"
-    for name, text in BEFORE.items():
+    for name, text in before.items():
         setup += f"mkdir -p $(dirname {name}); cat > {name} <<'EOF_'\n{text}EOF_\n"
     directory.mkdir(parents=True)
     (directory / "image.toml").write_text(f"base = 'python'\nworkdir = '/testbed'\nsetup = '''\n{setup}'''\n")

@@ -46,6 +46,8 @@ void limit_resources(const struct message *request) {
 	long long memory = number(request, "address_space", 0), file = number(request, "file_size", 0);
 	set_limit(RLIMIT_NOFILE, 1024, files);
 	set_limit(RLIMIT_CORE, 0, 0);
+	set_limit(RLIMIT_NICE, 0, 0); /* whoever started this may have the right to go ahead of others, and hand it on */
+	set_limit(RLIMIT_RTPRIO, 0, 0);
 	processes.rlim_cur = processes.rlim_max = (rlim_t)number(request, "processes", 512);
 	set_limit(RLIMIT_NPROC, processes.rlim_max + reserve, processes.rlim_max + reserve);
 	if (memory)
