@@ -31,8 +31,8 @@ _ANSWER_SECONDS = 0.1
 # and where neither is seen, when the last is this old. Where taking it is slow, the last two take at most one part in
 # so many of the time.
 _TOUCHES = re.compile(
-    rb"[=&]|\(\s*\)|\(\(|(?:^|[;|\s])\.\s|\b(?:alias|declare|disown|enable|eval|exec|exit|export|for|function|getopts|hash|"
-    rb"kill|killall|let|logout|mapfile|pkill|popd|printf\s+-v|pushd|read|readarray|readonly|return|set|shopt|source|trap|"
+    rb"[=&%]|\(\s*\)|\(\(|(?:^|[;|\s])\.\s|\b(?:alias|bg|declare|disown|enable|eval|exec|exit|export|fg|for|function|getopts|"
+    rb"hash|jobs|kill|killall|let|logout|mapfile|pkill|popd|printf\s+-v|pushd|read|readarray|readonly|return|set|shopt|source|trap|"
     rb"typeset|ulimit|umask|unalias|unset)\b"
 )
 _PAUSE, _STATE_AGE, _STATE_SHARE = 0.25, 2.0, 100

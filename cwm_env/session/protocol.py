@@ -77,10 +77,12 @@ _LOOP = (
 # Bash runs this at its top level, or the loop, if bash is still there, reads it as a block that asks for nothing.
 _MEND = "; __cwm_h='@BLOCK@' __cwm_t= PROMPT_COMMAND=@LOOP@\n"
 
-# Everything that another bash needs to go on where this one stands; only builtins, no process.
+# Everything that another bash needs to go on where this one stands; only builtins, no process. As a prompt would, it
+# takes what has ended off the list of jobs, where this loop, which bash holds for a script, leaves every program.
 _SNAPSHOT = (
-    rb"builtin printf '\0S%s\n' @NONCE@; builtin declare -p; builtin declare -f; builtin declare -F; "
-    rb"builtin alias -p; builtin umask -p; builtin shopt -p; builtin set +o; builtin trap -p"
+    rb"builtin jobs >/dev/null; builtin printf '\0S%s\n' @NONCE@; "
+    rb"builtin declare -p; builtin declare -f; builtin declare -F; builtin alias -p; "
+    rb"builtin umask -p; builtin shopt -p; builtin set +o; builtin trap -p"
 )
 # Of the processes in the session (setsid) of a shell that died, those that live; for a shell with nothing set yet.
 _JOBS = (
