@@ -25,9 +25,13 @@ def call(number, *arguments):
 
 BOMB = "f() { f & f & }; f 2>/dev/null; while :; do f 2>/dev/null; done"
 HOG = "import os; k = []\nwhile True: k.append(os.urandom(1 << 20))"
-WORST = (BOMB, f"while :; do /usr/bin/python3 -c '{HOG}'; done", "while :; do cat /dev/zero > /tmp/x; done",
-         "while :; do :; done")  # fmt: skip
-"""A fork bomb, a memory hog, a disk filler and a spin, for bash."""
+WORST = (
+    "while :; do :; done",
+    "while :; do cat /dev/zero > /tmp/x; done",
+    f"while :; do /usr/bin/python3 -c '{HOG}'; done",
+    BOMB,
+)
+"""A spin, a disk filler, a memory hog and a fork bomb, for bash; the bomb last, for it leaves the others no room."""
 
 
 def let_loose(sandbox: Sandbox) -> None:
