@@ -36,6 +36,8 @@ static void set_limit(int which, rlim_t soft, rlim_t hard) {
 	if (hard > now.rlim_max)
 		hard = now.rlim_max;
 	struct rlimit wanted = {soft < hard ? soft : hard, hard};
+	if (wanted.rlim_cur == now.rlim_cur && wanted.rlim_max == now.rlim_max)
+		return; /* gVisor refuses some even then */
 	if (setrlimit(which, &wanted))
 		fail("setrlimit");
 }
