@@ -44,7 +44,7 @@ _TAKE_STATUS = b"\n{ __cwm_t=$?; } 2>/dev/null"
 # 253 the status channel: what the redirections put in place. 250, 252 and 254 are where bash then keeps the command
 # channel and the commands' standard output and error.
 _INIT = (
-    "set +mH +o history; unset HISTFILE; __cwm_q() { return ${__cwm_h:9:3}; }; __cwm_h='@BLOCK@'; "
+    "set +mH +o history; unset HISTFILE; __cwm_q() { return \"${__cwm_h:9:3}\"; }; __cwm_h='@BLOCK@'; "
     "exec 249</dev/null 251>&1 253>&2; PS1= PS2= PROMPT_COMMAND=@LOOP@\n"
 )
 # The whole block stands in it: to take its beginning alone costs bash more than to print the rest.
@@ -187,7 +187,8 @@ class ShellProtocol:
         """Bring a new bash to where another stood; ``Done`` follows."""
         directory = _quoted(cwd).encode("utf-8", "surrogateescape")
         code = _PLAIN_FUNCTION.sub(b"", _OWN.sub(b"", state.code))  # only here: few snapshots are ever needed
-        return self.private(code + b"\nbuiltin cd -- " + directory + b"\n")
+        # Not by `private`: the agent's own values may hold what that replaces.
+        return self._request(code + b"\nbuiltin cd -- " + directory + b"\n", _nonce(b"V"))
 
     def mend(self) -> bytes:
         """Bring bash back into the loop from wherever it is; ``Done`` follows."""

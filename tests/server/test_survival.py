@@ -132,7 +132,11 @@ def test_a_keeper_that_dies_is_replaced_by_one_that_holds_everything(start_serve
     server.ask("DELETE", f"/episodes/{dead}/sandbox")  # of which nothing can be held any more
     for lost in (1, 2):
         os.kill(server.keeper, signal.SIGKILL)
+        other = server.begin(small_task)  # which is nobody's matter but the server's
+        assert server.step(other, "echo two", "1")["observation"].startswith("two\n")
+        server.ask("DELETE", f"/episodes/{other}")
         server.await_keeper()
+        assert server.log.read_text().count("the keeper is gone") == lost
         assert b"cwm_env_keeper_lost_total %d.0" % lost in server.ask("GET", "/metrics")[1]
     episodes.append(server.begin(small_task))
     traces = server.traces()
