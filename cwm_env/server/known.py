@@ -63,7 +63,7 @@ class KnownEpisode:
         return time.monotonic() > self.expires
 
     def answered(self, step_id: str, action: str) -> bytes | None:
-        """The answer that was given to a step; None if it was none.
+        """The answer that was given to a step, whose asking renews the lease; None if it was none.
 
         Raises:
             Problem: the id was used for another action.
@@ -71,6 +71,7 @@ class KnownEpisode:
         kept = self._answers.get(step_id)
         if kept is None:
             return None
+        self.renew()
         if kept.action != hash(action):
             raise problems.conflict(step_id)
         return journal.read_answer(self.path, kept)

@@ -88,8 +88,7 @@ class SteppingEpisode(KnownEpisode, ABC):
                 running.listeners.append(listener)
             return running.pending
         if (kept := self.answered(step_id, action)) is not None:
-            self.renew()  # as the end of a step that runs will
-            return kept
+            return kept  # a step that runs renews the lease at its end
         if running is not None:
             raise problems.busy(running.step_id)
         if self.draining:
