@@ -48,17 +48,16 @@ _INIT = (
     "exec 249</dev/null 251>&1 253>&2; PS1= PS2= PROMPT_COMMAND=@LOOP@\n"
 )
 # The whole block stands in it: to take its beginning alone costs bash more than to print the rest.
-_FRAME = r"""builtin printf '\0%s\0' "$__cwm_h ${__cwm_t:-$__cwm_s} @FLAG@ $- ${PWD-}" """
+_FRAME = r"""builtin printf '\0%s\0' "$__cwm_h $__cwm_s @FLAG@ $- ${PWD-}" """
 _LOOP = (
     (
-        r"""{ while :; do while __cwm_s=$?; @TEST@@FRAME@ || """
+        r"""{ while :; do while __cwm_s=${__cwm_t:-$?} __cwm_t=; @TEST@@FRAME@ || """
         r"""{ builtin enable printf; @TEST@@FRAME@; }; """
         # The end of the channel is the end of the shell; TMOUT is the agent's own, and only makes us read again.
         rf"""until builtin read -rN{_BLOCK} -u250 __cwm_h; do [[ $? -gt 128 ]] || builtin exit; done; do """
         r"""case $__cwm_h in P*) builtin eval "${__cwm_h:9}" >&252 2>&254;; """
-        r"""*) __cwm_s=${__cwm_t:-$__cwm_s} __cwm_t=; """
         # Characters are bytes where the text is ASCII; only other texts pay for a change of locale.
-        r"""case $__cwm_h in *w) LC_ALL=C TMOUT= builtin read -rN"${__cwm_h:12:27}" -u250 __cwm_c;; """
+        r"""*) case $__cwm_h in *w) LC_ALL=C TMOUT= builtin read -rN"${__cwm_h:12:27}" -u250 __cwm_c;; """
         r"""*) TMOUT= builtin read -rN"${__cwm_h:12:27}" -u250 __cwm_c;; esac; """
         r"""case $__cwm_h in Q*) builtin eval "$__cwm_c" >&252 2>&254;; """
         r"""L*) builtin eval "$__cwm_c" @OUT@;; S*) __cwm_q || builtin eval "$__cwm_c" @OUT@;; """
@@ -75,7 +74,7 @@ _LOOP = (
     .replace("@NOW@", '>&"${__cwm_1-252}" 2>&"${__cwm_2-254}"')
 )
 # Bash runs this at its top level, or the loop, if bash is still there, reads it as a block that asks for nothing.
-_MEND = "; __cwm_h='@BLOCK@' __cwm_t= PROMPT_COMMAND=@LOOP@\n"
+_MEND = "; __cwm_h='@BLOCK@' PROMPT_COMMAND=@LOOP@\n"
 
 # Everything that another bash needs to go on where this one stands; only builtins, no process. As a prompt would, it
 # takes what has ended off the list of jobs, where this loop, which bash holds for a script, leaves every program.
@@ -140,7 +139,6 @@ class ShellProtocol:
         self._pending = self._noise = b""
         self._status = 0  # of the last command, for its successor's $?
         self._is_command = self._errexit = self._verbose = self._redirected = False
-        self._kept = False  # whether bash holds an exit code that the next plain command would give for its own
         test = f"[[ -e {_quoted(flag_file)} ]]; " if flag_file else ""
         frame = _FRAME.replace("@FLAG@", "$?" if flag_file else "1")
         self._loop = _quoted(_LOOP.replace("@TEST@", test).replace("@FRAME@", frame))
@@ -158,10 +156,9 @@ class ShellProtocol:
         """
         if self._errexit:
             text += _TAKE_STATUS
-        plain = b"L" if self._redirected else b"Q" if self._kept else b"P"
+        plain = b"L" if self._redirected else b"P"
         mode = b"R" if touches_shell and _REDIRECTS.search(text) else b"S" if self._status else plain
         self._redirected = self._redirected or mode == b"R"
-        self._kept = self._errexit or mode == b"R"
         request = self._request(text, _nonce(mode))
         self._is_command = True
         return request

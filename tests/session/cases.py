@@ -257,6 +257,7 @@ CASES = [
     Case(23, "state of every kind", "true", gives(), _STATE, (_HAS_STATE,)),
     Case(23, "state that holds the session's own words", "kill -9 $$", Expect(None, 137, restarted=True), ("own=@NONCE@ text='@BLOCK@ @LOOP@'",),
          (("echo $own $text", gives("@NONCE@ @BLOCK@ @LOOP@\n")),)),
+    Case(9, "the loop's own variables are set", "echo $?; false", Expect("0\n", 1), ("__cwm_t=5 __cwm_s=6 __cwm_c=exit", "true"), (("true", gives()),)),
     Case(23, "$? where digits separate words", "echo \"$?\"; IFS=013; false", Expect("130\n", 1), ("IFS=013; (exit 130)",)),
     Case(23, "no program is a job", "jobs; sleep 60 & jobs -r; kill %1 && wait %1; echo $?",
          gives("[1]+  Running                 sleep 60 &\n143\n"), ("/bin/true; ls / | cat", "false; /bin/false")),
