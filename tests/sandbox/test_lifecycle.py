@@ -47,6 +47,21 @@ def groups(backend: NamespacesBackend, name: str) -> list[Path]:
     return [home / name for home in backend.cgroups.directories if (home / name).exists()]
 
 
+def test_programs_ignore_nothing_where_we_were_started_by_nohup_or_in_the_background(image: Image) -> None:
+    ignored = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    }
+    backend = NamespacesBackend()
+    try:
+        sandbox = backend.create(image, Limits())
+        assert said(shell(sandbox, "grep SigIgn /proc/self/status")).split() == ["SigIgn:", "0" * 16]
+        assert shell(sandbox, "bash -c 'kill -INT $$; echo survived'; exit $?").exit_code == 128 + signal.SIGINT
+    finally:
+        backend.close()
+        for number, handler in ignored.items():
+            signal.signal(number, handler)
+
+
 def test_a_paused_sandbox_does_nothing_until_it_is_resumed(sandbox: Sandbox) -> None:
     ticker = sandbox.spawn(["bash", "-c", "while :; do echo x >> /tmp/ticks; sleep 0.005; done"])
     stopped = sandbox.spawn(["bash", "-c", "kill -STOP $$; echo woken > /tmp/woken"])

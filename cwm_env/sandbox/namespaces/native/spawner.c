@@ -226,6 +226,8 @@ int main(int count, char **arguments) {
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL); /* what nohup, or a shell that runs us in the background, ignores is for no sandbox */
 	signal(SIGPIPE, SIG_IGN); /* a sandbox may die while we speak to it */
 	prctl(PR_SET_NAME, "cwm-env");
 	if (count == 2 && !strcmp(arguments[1], "container"))
