@@ -56,6 +56,8 @@ def test_programs_ignore_nothing_where_we_were_started_by_nohup_or_in_the_backgr
         sandbox = backend.create(image, Limits())
         assert said(shell(sandbox, "grep SigIgn /proc/self/status")).split() == ["SigIgn:", "0" * 16]
         assert shell(sandbox, "bash -c 'kill -INT $$; echo survived'; exit $?").exit_code == 128 + signal.SIGINT
+        shell(sandbox, "for s in {1..64}; do kill -$s 1; done 2>/dev/null")  # the first process has no handlers now
+        assert said(shell(sandbox, "trap '' CHLD PIPE; bash -c 'echo alive; exit 3' | cat")) == "alive"
     finally:
         backend.close()
         for number, handler in ignored.items():

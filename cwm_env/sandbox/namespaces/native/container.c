@@ -126,7 +126,6 @@ static void contain_self(struct plan *plan, int control) {
 	drop_capabilities();
 	no_new_privileges();
 	prctl(PR_SET_DUMPABLE, 0);
-	signal(SIGPIPE, SIG_IGN);
 	umask(022);
 }
 
