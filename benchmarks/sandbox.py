@@ -32,7 +32,7 @@ from cwm_env.types import Image, Limits
 from tests.adversarial.attacks import let_loose, slowdowns
 
 ENV = {"PATH": "/usr/bin:/bin", "PS1": "$ "}
-BASH = Program(ARGV, ENV)
+BASH = Program(ARGV, ENV, shell_loop=True)
 LIMITS = Limits()
 _STILL, _MOST_LOOKS = 512, 30  # KiB between two looks at the memory, and looks
 
@@ -59,7 +59,7 @@ def wait_for_prompt(process: Process) -> None:
 def start(backend: NamespacesBackend, image: Image) -> tuple[Sandbox, Process]:
     """A sandbox with a bash at its prompt."""
     sandbox = backend.create(image, LIMITS)
-    process = sandbox.spawn(ARGV, env=ENV)
+    process = sandbox.spawn(ARGV, env=ENV, shell_loop=True)
     wait_for_prompt(process)
     return sandbox, process
 

@@ -18,9 +18,10 @@ from cwm_env.envs.shell import left_session, open_async_session
 from cwm_env.errors import InfrastructureError, TaskError
 from cwm_env.grading import Grader
 from cwm_env.images import ImageStore
-from cwm_env.sandbox.base import Backend, Process, Sandbox, Usage
+from cwm_env.sandbox.base import Backend, Process, Sandbox
 from cwm_env.sandbox.handover import Handover, Portable
 from cwm_env.sandbox.registry import backend as backend_named
+from cwm_env.sandbox.usage import Usage
 from cwm_env.server.pace import Pace
 from cwm_env.server.settings import Settings
 from cwm_env.session import AsyncBashSession

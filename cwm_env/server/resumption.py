@@ -78,8 +78,7 @@ async def _resume(host: Host, past: Past, handover: Handover) -> None:
     try:
         place, process = await host.machine.adopt(task, request.backend, handover)
         last = past.steps[-1].result if past.steps else None
-        cwd, status = (last.cwd, last.exit_code) if last else (place.image.workdir, 0)
-        left = Left(cwd, status, note.given if step is not None else None)
+        left = Left(last.cwd if last else place.image.workdir, note.given if step is not None else None)
         place.session.mark(trail)
         action = "" if step is None else _action(step, note, past)
         episode.restore(past, place, about["began"])

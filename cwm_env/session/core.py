@@ -73,9 +73,8 @@ class SessionCore:
         Raises:
             SandboxError: it does not start.
         """
-        settings = self.settings
-        spawn = Call(lambda: self._sandbox.spawn(list(ARGV), env=settings.env, cwd=self.cwd, user=settings.user))
-        process = yield spawn
+        settings, spawn = self.settings, self._sandbox.spawn
+        process = yield Call(lambda: spawn(ARGV, env=settings.env, cwd=self.cwd, user=settings.user, shell_loop=True))
         self._first_pid = self._first_pid or process.pid
         shell = self._shell = Shell(process, ShellProtocol(settings.flag_file), self._watcher, self.marks)
         said = Output(4096)
@@ -115,7 +114,7 @@ class SessionCore:
             begun = time.monotonic()
             wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
             self._command_wait = wait
-            request = shell.protocol.command(text, touches_shell=self._touched)
+            request = shell.protocol.command(text)
             if self.marks is not None:
                 self.marks.gives(request[:NONCE], len(request), shell.process.pid)
             done = yield from shell.exchange(request, output, wait, LiveText() if live else None)

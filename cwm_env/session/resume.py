@@ -13,7 +13,7 @@ from cwm_env.errors import SandboxError
 from cwm_env.sandbox.base import Process
 from cwm_env.session.core import TIMED_OUT, SessionCore
 from cwm_env.session.output import Output
-from cwm_env.session.protocol import Done, Event, Fallen, ShellProtocol
+from cwm_env.session.protocol import Done, Event, ShellProtocol
 from cwm_env.session.shell import Shell, Steps, Wait
 from cwm_env.types import CommandResult
 
@@ -22,7 +22,6 @@ MISSED = "[... what it had printed before the server was restarted is lost ...]\
 
 _ANSWER_SECONDS = 20.0
 _ONE_WRITE = 64 << 10  # bytes that an idle channel takes whole or not at all
-_ASK = b"__cwm_t=$__cwm_s"  # and so the answer's exit code is that of the command before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,6 @@ class Left:
     """Where the other process had got to."""
 
     cwd: str
-    status: int
-    """Exit code of the last command whose result was told."""
     given: Given | None = None
 
 
@@ -67,7 +64,7 @@ class ResumableCore(SessionCore):
         Raises:
             SandboxError: what became of the command cannot be told, or the shell does not answer.
         """
-        given, protocol = left.given, _ResumedProtocol(self.settings.flag_file, left)
+        given, protocol = left.given, _ResumedProtocol(self.settings.flag_file, left.given)
         self.cwd, self._first_pid = left.cwd, process.pid
         shell = self._shell = Shell(process, protocol, self._watcher, self.marks)
         result = None
@@ -104,13 +101,12 @@ class ResumableCore(SessionCore):
                 self.cwd, self._flagged = done.cwd, done.flagged
                 if protocol.ended is not None:
                     exit_code = protocol.ended.exit_code
-                elif given.status_read or protocol.fallen:
+                elif given.status_read:
                     exit_code = done.exit_code
                 elif output.total or timed_out:
                     raise SandboxError("what became of a command when the server was restarted cannot be told")
                 else:
                     return None
-                protocol.ends_with(exit_code)
             shown, missing = output.text()
             file = (yield from self._keep_file(output)) if missing else None
         finally:
@@ -133,27 +129,21 @@ class ResumableCore(SessionCore):
 class _ResumedProtocol(ShellProtocol):
     """Knows, until its own question was answered, the frame of the command that the other process had given."""
 
-    def __init__(self, flag_file: str | None, left: Left) -> None:
+    def __init__(self, flag_file: str | None, given: Given | None) -> None:
         super().__init__(flag_file)
-        self._redirected = True  # it may be; what is given then is right in either case
-        self.ends_with(left.status)
-        self.given = left.given.nonce if left.given else b""
+        self.given = given.nonce if given else b""
         self.ended: Done | None = None
         """What the command given came to, if its frame was still there to be read."""
-        self.fallen = False
-        """Whether it broke out of the loop instead."""
 
     def ask(self) -> bytes:
         """Ask where bash is; ``Done`` follows, with the exit code of the last command that bash ran."""
-        return self.private(_ASK)
+        return self.private(b"")
 
     def _event(self, chunk: bytes) -> Event | None:
         if self.given and chunk.startswith(self.given):
             self.ended = self._done(chunk) or self.ended
             return None
-        event = super()._event(chunk)
-        self.fallen = self.fallen or isinstance(event, Fallen)
-        return event
+        return super()._event(chunk)
 
 
 def _check(given: Given, process: Process) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from cwm_env.sandbox.base import Process
 from cwm_env.session.output import Output
-from cwm_env.session.protocol import Done, Fallen, Jobs, ShellProtocol, State
+from cwm_env.session.protocol import Done, Jobs, ShellProtocol, State
 
 _LARGE_PIPE = 1 << 20  # what a flood gets, so that bash and the host change places less often
 
@@ -193,8 +193,6 @@ class Shell:
                 self.taken = event
             elif isinstance(event, Jobs):
                 self.jobs = event
-            elif isinstance(event, Fallen):
-                self._write(self.protocol.mend())
         return done
 
     def _read_output(self, output: Output, most: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cwm_env.sandbox.base import Usage
+from cwm_env.sandbox.usage import Usage
 
 LONG = 0.1
 """Seconds. The sandbox is asked after a command that took as long, or that failed and said something or was killed: a

@@ -16,7 +16,7 @@ from tests.sandbox.test_lifecycle import eventually
 from tests.sandbox.tools import said, shell
 
 LIMITS = Limits(cpus=1.5)
-BASH = Program(ARGV, {"PATH": "/usr/bin:/bin"}, "/repo", "root")
+BASH = Program(ARGV, {"PATH": "/usr/bin:/bin"}, "/repo", "root", shell_loop=True)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_session_begins_in_a_bash_that_was_waiting(warm: NamespacesBackend, im
     assert len(pool) <= 3
     with BashSession(sandbox, env=BASH.env, cwd="/repo") as bash:
         assert bash.run("echo $PPID $$; pwd").output == "1 2\n/repo\n"
-    other = sandbox.spawn(list(ARGV), env=BASH.env, cwd="/repo")
+    other = sandbox.spawn(ARGV, env=BASH.env, cwd="/repo", shell_loop=True)
     assert other.pid != 2
     other.close()
     assert eventually(lambda: len(pool) == 3)

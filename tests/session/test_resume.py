@@ -25,7 +25,7 @@ class Killed:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self.process = sandbox.spawn(list(ARGV), env=ENV)
+        self.process = sandbox.spawn(ARGV, env=ENV, shell_loop=True)
         self._protocol = ShellProtocol()
         self._say(self._protocol.start())
 
@@ -68,7 +68,7 @@ def killed(sandbox: Sandbox) -> Killed:
 
 def test_between_two_commands_everything_is_as_it_was(killed: Killed) -> None:
     killed.run("cd /tmp; x='a b'; f() { echo f$x; }; exec 2>&1; set -u; (exit 6)")
-    _, (first, second) = killed.next(Left("/tmp", 6), "echo $? $x; f; pwd", "echo $?")
+    _, (first, second) = killed.next(Left("/tmp"), "echo $? $x; f; pwd", "echo $?")
     assert (first.output, second.output) == ("6 a b\nfa b\n/tmp\n", "0\n")
 
 
@@ -76,7 +76,7 @@ def test_between_two_commands_everything_is_as_it_was(killed: Killed) -> None:
 def test_a_command_that_runs_is_waited_for(killed: Killed, before: str) -> None:
     killed.run(before)
     given = killed.give("echo one; sleep 0.5; echo two; cd /tmp; false || (exit 0); trap 'echo t' USR1")
-    result, (after,) = killed.next(Left("/", 0, given), "trap -p USR1")
+    result, (after,) = killed.next(Left("/", given), "trap -p USR1")
     assert result is not None
     assert (result.output, result.exit_code, result.cwd) == ("one\ntwo\n", 0, "/tmp")
     assert "echo t" in after.output
@@ -86,10 +86,10 @@ def test_what_was_read_of_its_status_can_be_asked_for_again_and_again(killed: Ki
     given = killed.give("echo out; cd /tmp; (exit 9)")
     killed.read(killed.process.stderr)
     given = replace(given, status_read=True)
-    asked = ShellProtocol().private(b"__cwm_t=$__cwm_s")  # by one who was killed as well, before the answer
+    asked = ShellProtocol().private(b"")  # by one who was killed as well, before the answer
     os.write(killed.process.stdin, asked)
     killed.read(killed.process.stderr)
-    result, (after,) = killed.next(Left("/", 0, given), "echo $?")
+    result, (after,) = killed.next(Left("/", given), "echo $?")
     assert result is not None
     assert (result.output, result.exit_code, result.cwd) == ("out\n", 9, "/tmp")
     assert after.output == "9\n"
@@ -98,13 +98,13 @@ def test_what_was_read_of_its_status_can_be_asked_for_again_and_again(killed: Ki
 def test_what_was_read_of_its_output_is_said_to_be_lost(killed: Killed) -> None:
     given = killed.give("echo one; sleep 0.5; echo two")
     assert killed.read(killed.process.stdout) == b"one\n"
-    result, _ = killed.next(Left("/", 0, replace(given, output_read=True)))
+    result, _ = killed.next(Left("/", replace(given, output_read=True)))
     assert result is not None and result.output == f"{MISSED}two\n"
 
 
 def test_a_command_that_never_reached_bash_has_not_run(killed: Killed) -> None:
     given = killed.give("echo never; touch /tmp/ran", write=False)
-    result, (after,) = killed.next(Left("/", 0, given), "ls /tmp/ran")
+    result, (after,) = killed.next(Left("/", given), "ls /tmp/ran")
     assert result is None and after.exit_code == 2
 
 
@@ -113,19 +113,19 @@ def test_a_command_of_which_that_cannot_be_known_is_lost(killed: Killed, long: b
     given = killed.give(f"echo {'x' * 100_000 if long else ''}", write=False)
     given = given if long else replace(given, shell=killed.process.pid + 1)
     with pytest.raises(SandboxError, match="when the server was restarted"):
-        killed.next(Left("/", 0, given))
+        killed.next(Left("/", given))
 
 
 def test_it_can_reach_its_time_limit(killed: Killed) -> None:
     given = killed.give("echo begun; sleep 60")
-    result, (after,) = killed.next(Left("/", 0, given), "echo $?", timeout=0.5)
+    result, (after,) = killed.next(Left("/", given), "echo $?", timeout=0.5)
     assert result is not None and result.timed_out and (result.exit_code, result.output) == (124, "begun\n")
     assert not result.shell_restarted and after.exit_code == 0
 
 
 def test_it_can_end_its_shell(killed: Killed) -> None:
     given = killed.give("echo bye; sleep 0.3; exit 4")
-    result, (after,) = killed.next(Left("/tmp", 0, given), "pwd")
+    result, (after,) = killed.next(Left("/tmp", given), "pwd")
     assert result is not None and result.shell_restarted
     assert (result.exit_code, result.output, after.output) == (4, "bye\n", "/tmp\n")
 
@@ -133,11 +133,5 @@ def test_it_can_end_its_shell(killed: Killed) -> None:
 def test_a_shell_that_ended_between_two_commands_is_replaced(killed: Killed) -> None:
     killed.process.kill()
     assert killed.process.wait(10) is not None
-    _, (after,) = killed.next(Left("/tmp", 0), "pwd")
+    _, (after,) = killed.next(Left("/tmp"), "pwd")
     assert after.shell_restarted and after.output == "/tmp\n"
-
-
-def test_a_command_that_broke_out_of_the_loop_is_waited_for_too(killed: Killed) -> None:
-    given = killed.give("sleep 0.3; echo out; break 2")
-    result, (after,) = killed.next(Left("/", 0, given), "echo here")
-    assert result is not None and result.output == "out\n" and after.output == "here\n"

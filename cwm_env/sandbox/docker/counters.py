@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cwm_env.sandbox.base import Usage
 from cwm_env.sandbox.docker.channel import Answer
 from cwm_env.sandbox.namespaces.sandbox import files_full
+from cwm_env.sandbox.usage import Usage
 
 
 def usage_of(answer: Answer) -> Usage:

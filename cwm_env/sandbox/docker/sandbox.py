@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 
 from cwm_env.errors import InfrastructureError, SandboxError
-from cwm_env.sandbox.base import Change, Usage
+from cwm_env.sandbox.base import Change
 from cwm_env.sandbox.docker import changes as differences
 from cwm_env.sandbox.docker import labels
 from cwm_env.sandbox.docker.channel import Answer, Channel, hung_up
@@ -17,6 +17,7 @@ from cwm_env.sandbox.docker.engine import Engine
 from cwm_env.sandbox.namespaces import wire
 from cwm_env.sandbox.namespaces.process import NamespaceProcess
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
+from cwm_env.sandbox.usage import Usage
 from cwm_env.types import Image, Limits
 
 _ANSWER_SECONDS = 60.0

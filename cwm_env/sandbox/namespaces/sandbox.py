@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Literal
 
 from cwm_env.errors import SandboxError
-from cwm_env.sandbox.base import Change, FileInfo, Program, Usage
+from cwm_env.sandbox.base import Change, FileInfo, Program
 from cwm_env.sandbox.cgroups import Cgroups
 from cwm_env.sandbox.namespaces import files, ids, upper, wire
 from cwm_env.sandbox.namespaces.process import NamespaceProcess, readable
+from cwm_env.sandbox.usage import Usage
 from cwm_env.types import Image, Limits
 
 DEFAULT_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -100,9 +101,10 @@ class NamespaceSandbox:
         env: Mapping[str, str] | None = None,
         cwd: str = "/",
         user: str = "root",
+        shell_loop: bool = False,
     ) -> NamespaceProcess:
         """As ``Sandbox.spawn``."""
-        request = self._request(argv, env, cwd, user)
+        request = self._request(Program(argv, env, cwd, user, shell_loop))
         with self._lock:
             waiting = self._started.pop(request, None) if self._started else None
         if waiting is not None and waiting.wait(0) is None:
@@ -111,7 +113,7 @@ class NamespaceSandbox:
 
     def start_ahead(self, program: Program) -> None:
         """Start a process that a later ``spawn`` with the very same arguments will return at once."""
-        request = self._request(program.argv, program.env, program.cwd, program.user)
+        request = self._request(program)
         self._started[request] = self._spawn(request)
 
     def start_tool(self, *arguments: str | int, user: str = "0:0") -> NamespaceProcess:
@@ -239,9 +241,11 @@ class NamespaceSandbox:
                         os.close(descriptor)
                 self._on_close(self)
 
-    def _request(self, argv: Sequence[str], env: Mapping[str, str] | None, cwd: str, user: str) -> bytes:
-        fields: wire.Fields = [("do", "spawn"), ("cwd", cwd), ("user", user), *(("arg", text) for text in argv)]
-        whole = {**self.extra_env, **(DEFAULT_ENV if env is None else env)}
+    def _request(self, program: Program) -> bytes:
+        fields: wire.Fields = [("do", "spawn"), ("cwd", program.cwd), ("user", program.user)]
+        fields += [("shell_loop", 1)] if program.shell_loop else []
+        fields += [("arg", text) for text in program.argv]
+        whole = {**self.extra_env, **(DEFAULT_ENV if program.env is None else program.env)}
         return wire.encode([*fields, *(("env", f"{name}={value}") for name, value in whole.items())])
 
     def _spawn(self, request: bytes) -> NamespaceProcess:

@@ -1,4 +1,5 @@
-"""Compiles the native program: one static file, for the machine's architecture or another.
+"""Compiles the native program: one static file, for the machine's architecture or another. It carries within it the
+builtin that bash loads (``shell/loop.c``), which takes everything that it needs from the bash that loads it.
 
 Used when a wheel is built, and when a checkout or an editable install first needs it. The compiler is the one that
 PyPI provides (``ziglang``), so that what is tested is what is shipped; a checkout without it makes do with ``cc``.
@@ -20,7 +21,8 @@ NAME = "cwm-spawner"
 MACHINES = ("x86_64", "aarch64")
 """What there are lists of system calls for."""
 
-_FLAGS = ["-std=gnu17", "-Os", "-Wall", "-static", "-s"]
+_FLAGS = ["-std=gnu17", "-Os", "-Wall", "-s"]
+_LOADABLE = ["-shared", "-fPIC", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-Wl,-z,nodelete,-z,now"]
 _SECONDS = 300
 
 
@@ -31,7 +33,7 @@ class BuildFailed(Exception):
 def fingerprint(machine: str) -> str:
     """A name for what would be built now: it changes with every source."""
     digest = hashlib.sha256(machine.encode())
-    for source in sorted(SOURCES.glob("*.[ch]")):
+    for source in sorted(SOURCES.rglob("*.[ch]")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -56,18 +58,24 @@ def build(target: Path, machine: str, *, portable: bool = False) -> None:
     said = "no compiler is there"
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    loop = unfinished.with_suffix(".so")
+    sources = sorted(str(source) for source in SOURCES.glob("*.c"))
     for command in commands:
-        sources = sorted(str(source) for source in SOURCES.glob("*.c"))
-        done = subprocess.run(
-            [*command, *_FLAGS, "-o", str(unfinished), *sources],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-        if done.returncode == 0:
-            unfinished.chmod(0o755)
-            unfinished.replace(target)
-            return
-        said = done.stderr.strip()[-2000:]
+        try:
+            _compile([*command, *_LOADABLE, "-o", str(loop), str(SOURCES / "shell" / "loop.c")])
+            _compile([*command, "-static", f'-DLOOP="{loop}"', "-o", str(unfinished), *sources])
+        except BuildFailed as error:
+            said = str(error)
+            continue
+        finally:
+            loop.unlink(missing_ok=True)
+        unfinished.chmod(0o755)
+        unfinished.replace(target)
+        return
     raise BuildFailed(f"the sandbox's native program could not be built ({said}): pip install ziglang")
+
+
+def _compile(command: list[str]) -> None:
+    done = subprocess.run([*command, *_FLAGS], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if done.returncode:
+        raise BuildFailed(done.stderr.strip()[-2000:])

@@ -182,6 +182,13 @@ void serve_container(void) NORETURN;
 /* Start what `request` asks for and answer with its pid and streams. The write end of its exit status, or -1. */
 int start_program(const struct plan *plan, const struct message *request, pid_t *pid);
 
+/* shell_loop.c: the builtin with which a bash becomes a session's. */
+
+/* Once, before anything is forked. */
+void hold_shell_loop(void);
+/* Open it as `descriptor`, for a program to inherit. False where there is none. */
+bool give_shell_loop(int descriptor);
+
 /* processes.c */
 
 int kill_processes(const struct message *request, void (*reap)(void));

@@ -103,7 +103,7 @@ static void child(const struct plan *plan, const struct message *request, const 
 	close_all(streams);
 	bool tool = field(request, "tool") != NULL, nested = !many_ids() && user->uid && !tool;
 	if (!tool) {
-		close_from(3);
+		close_from(field(request, "shell_loop") && give_shell_loop(ERR + 1) ? ERR + 2 : ERR + 1);
 		limit_program();
 	} else if (plan->first_private)
 		close_from(plan->first_private);

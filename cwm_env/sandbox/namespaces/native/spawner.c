@@ -230,6 +230,7 @@ int main(int count, char **arguments) {
 		signal(number, SIG_DFL); /* what nohup, or a shell that runs us in the background, ignores is for no sandbox */
 	signal(SIGPIPE, SIG_IGN); /* a sandbox may die while we speak to it */
 	prctl(PR_SET_NAME, "cwm-env");
+	hold_shell_loop();
 	if (count == 2 && !strcmp(arguments[1], "container"))
 		serve_container();
 	if (count < 2 || (deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || pipe2(lifeline, O_CLOEXEC) ||
