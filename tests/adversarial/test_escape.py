@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
+from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
 from tests.adversarial.attacks import PRELUDE
 from tests.sandbox.tools import needs_python, python, said, shell
@@ -238,3 +240,33 @@ for look, name in ((os.listdir, "fd"), (os.readlink, "fd/3"), (os.readlink, "exe
     tool.close_stdin()
     assert tool.wait(5) == 0
     tool.close()
+
+
+@needs_python
+@pytest.mark.parametrize("user", ["root", "agent"])
+def test_the_loop_that_all_sessions_share_cannot_be_changed(
+    backend: NamespacesBackend, cell: NamespaceSandbox, image: Image, user: str
+) -> None:
+    tries = """
+import os
+def tell(name, attempt):
+    try:
+        attempt()
+    except OSError as error:
+        print(name, "refused", flush=True)
+    else:
+        print(name, "done", flush=True)
+tell("open", lambda: os.open("/proc/self/fd/3", os.O_RDWR))
+tell("write", lambda: os.pwrite(3, b"x", 0))
+tell("shrink", lambda: os.ftruncate(3, 0))
+tell("mode", lambda: os.fchmod(3, 0))
+tell("owner", lambda: os.fchown(3, os.getuid(), -1))
+tell("attribute", lambda: os.setxattr(3, "user.x", b"y"))
+"""
+    process = cell.spawn(["/usr/bin/python3", "-c", tries], user=user, shell_loop=True)
+    assert process.wait(20) == 0
+    said_of_all = os.read(process.stdout, 4096).decode().split()
+    process.close()
+    assert len(said_of_all) == 12 and "done" not in said_of_all
+    with closing(backend.create(image, Limits())) as other, BashSession(other) as bash:
+        assert bash.run("echo whole").output == "whole\n"

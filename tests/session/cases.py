@@ -142,7 +142,7 @@ CASES = [
     Case(3, "argument over 16 KB", f"printf %s {'z' * 20_000} | wc -c", gives("20000\n")),
     Case(3, "300 KB that is not ASCII", f"x='{'ä€𝄞' * 50_000}'; echo ${{#x}}", gives("150000\n"), timeout=60),
     *(
-        Case(4, f"unfinished: {name}", command, Expect(_SYNTAX, (1, 2)))
+        Case(4, f"unfinished: {name}", command, Expect(_SYNTAX, 2))
         for name, command in [
             ("open quote", "echo 'open"), ("open double quote", 'echo "open'), ("if then", "if then"), ("open bracket", "(a"),
             ("for in", "for x in"), ("open substitution", "echo $("), ("stray brace", "}"), ("stray bracket", "a ) b"),
@@ -158,7 +158,8 @@ CASES = [
     Case(5, "empty", "", gives()),
     Case(5, "the exit code before it", "echo $?", gives("7\n"), ("(exit 7)",)),
     Case(5, "line continuation", "echo a \\\n  b", gives("a b\n")),
-    Case(5, "break and continue outside of a loop", "break 2>/dev/null; continue 2>/dev/null; echo here", Expect()),
+    Case(5, "break and continue outside of a loop", "break 2>/dev/null; continue 2>/dev/null; echo here", gives("here\n")),
+    Case(5, "what the last command left in PIPESTATUS and $_", "echo ${PIPESTATUS[*]} $_", gives("3 0 x\n"), ("true x; (exit 3) | true",)),
     Case(6, "set -e and a failure", "set -e; false; echo not this", ends_shell(1), _STATE, (_HAS_STATE,)),
     Case(6, "set -u and an unset name", "set -u; echo $nope; echo then", Expect(re.compile("unbound variable"), (1, 127))),
     Case(6, "set -euo pipefail and a failing pipe", "set -euo pipefail; false | true; echo no", ends_shell(1), _STATE, (_HAS_STATE,)),
@@ -179,7 +180,7 @@ CASES = [
     _quiet("trap '' INT", "trap '' INT"),
     _quiet("traps ERR and RETURN", "trap 'true' ERR; trap 'true' RETURN"),
     _quiet("shopt extdebug", "shopt -s extdebug"),
-    Case(8, "set -x", "set -x", Expect(), then=(("echo a", Expect(re.compile(r"\A\++ echo a\na\n\Z"), 0)), ("set +x", Expect()))),
+    Case(8, "set -x", "set -x", Expect(), then=(("echo a", gives("+ echo a\na\n")), ("set +x", Expect()))),
     Case(8, "set -v", "set -v", Expect(), then=(("echo a", gives("echo a\na\n")), ("set +v", Expect()))),
     _quiet("enable -n printf", "enable -n printf"),
     _quiet("functions that hide builtins", "printf() { :; }; eval() { :; }; read() { :; }"),
@@ -192,7 +193,7 @@ CASES = [
     Case(9, "a frame of the runtime's own", "printf '\\0abcdefgh 77 0 hB /forged\\0'", Expect(re.compile("forged"), 0), then=(("(exit 5)", gives("", 5)),)),
     Case(9, "marks of other runtimes", "echo '###COMMAND_DONE###'; echo SHELLPS1PREFIX; echo EXITCODESTART77EXITCODEEND",
          gives("###COMMAND_DONE###\nSHELLPS1PREFIX\nEXITCODESTART77EXITCODEEND\n"), then=(("(exit 5)", gives("", 5)),)),
-    Case(9, "writing to all descriptors", "for fd in /proc/$$/fd/*; do printf '\\0%s 77 0 hB /forged\\0' ${__cwm_h:0:8} >$fd; done 2>/dev/null",
+    Case(9, "writing to all descriptors", "for fd in /proc/$$/fd/*; do printf '\\0%s 77 0 hB /forged\\0' C1234567 >$fd; done 2>/dev/null",
          Expect(), then=(("echo real", Expect(re.compile(r"real\n\Z"), 0)), ("(exit 5)", gives("", 5))), timeout=5),
     Case(9, "no descriptors but 0, 1 and 2", "ls /proc/self/fd | tr '\\n' ' '", gives("0 1 2 3 ")),
     Case(9, "exec 1>&-", "exec 1>&-", Expect(), then=(("echo x 2>/dev/null", gives("", 1)), ("echo y >&2", gives("y\n")), ("exec >&2", gives()))),
@@ -257,7 +258,8 @@ CASES = [
     Case(23, "state of every kind", "true", gives(), _STATE, (_HAS_STATE,)),
     Case(23, "state that holds the session's own words", "kill -9 $$", Expect(None, 137, restarted=True), ("own=@NONCE@ text='@BLOCK@ @LOOP@'",),
          (("echo $own $text", gives("@NONCE@ @BLOCK@ @LOOP@\n")),)),
-    Case(9, "the loop's own variables are set", "echo $?; false", Expect("0\n", 1), ("__cwm_t=5 __cwm_s=6 __cwm_c=exit", "true"), (("true", gives()),)),
+    Case(9, "the loop's own builtin", "__cwm; __cwm x; echo $?", gives("2\n"), (), (("(exit 5)", gives("", 5)), ("echo $?", gives("5\n")))),
+    Case(9, "the loop's own builtin, deleted", "enable -d __cwm; sleep 9", Expect("", 124, timed_out=True, restarted=None), timeout=0.7),
     Case(23, "$? where digits separate words", "echo \"$?\"; IFS=013; false", Expect("130\n", 1), ("IFS=013; (exit 130)",)),
     Case(23, "no program is a job", "jobs; sleep 60 & jobs -r; kill %1 && wait %1; echo $?",
          gives("[1]+  Running                 sleep 60 &\n143\n"), ("/bin/true; ls / | cat", "false; /bin/false")),

@@ -155,6 +155,12 @@ def test_a_shell_that_does_not_start_is_a_typed_error(open_session: Open) -> Non
         open_session(cwd="/nowhere")
 
 
+def test_a_bash_that_cannot_load_the_loop_says_so(open_session: Open, sandbox: Sandbox) -> None:
+    sandbox.write_file("/tmp/bash", b'#!/bin/sh\nexec /bin/bash "$@" 3<&-\n', mode=0o755)
+    with pytest.raises(SandboxError, match=r"(?s)bash did not start: .*cannot open shared object"):
+        open_session(env={"PATH": "/tmp:/usr/bin:/bin"})
+
+
 def test_a_stream_hands_out_output_as_it_comes(sandbox: Sandbox) -> None:
     with BashSession(sandbox, env=ENV) as bash:
         *chunks, result = bash.stream("for i in 1 2 3; do echo $i; sleep 0.2; done; printf 'ä'; exit 4")

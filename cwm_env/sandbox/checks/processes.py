@@ -8,6 +8,7 @@ import threading
 import time
 
 from cwm_env.errors import SandboxError
+from cwm_env.sandbox.base import SHELL_LOOP
 from cwm_env.sandbox.checks.bench import ANY_BYTES, MIB, SECONDS, Bench, out, read_line, sh
 from cwm_env.sandbox.run import run
 
@@ -39,6 +40,15 @@ def unknown_user_is_refused(bench: Bench) -> None:
         assert "user" in str(error)
     else:
         raise AssertionError("a process was started")
+
+
+def the_loop_of_a_session_is_given_to_who_asks(bench: Bench) -> None:
+    load = f"enable -f {SHELL_LOOP} __cwm && builtin __cwm 123456789 && echo loaded; exec 3<&-; echo end"
+    for user in ("root", "agent"):
+        asked = bench.shared.spawn(["bash", "-c", load], user=user, shell_loop=True)
+        assert read_line(asked.stdout) == b"loaded\n"
+        asked.close()
+    assert sh(bench.shared, f"test -e {SHELL_LOOP}").exit_code == 1
 
 
 def missing_program_and_directory(bench: Bench) -> None:

@@ -28,6 +28,9 @@ extern int last_command_exit_value, parse_and_execute_level, indirection_level, 
 extern volatile int interrupt_state;
 extern char *get_string_value(const char *name);
 extern int parse_and_execute(char *text, const char *name, int flags);
+extern void *bind_variable(const char *name, char *value, int flags);
+extern void *save_pipestatus_array(void);
+extern void restore_pipestatus_array(void *saved);
 extern void begin_unwind_frame(const char *tag);
 extern void add_unwind_protect(void (*undo)(void *), void *argument);
 extern void run_unwind_frame(const char *tag);
@@ -154,17 +157,29 @@ static int evaluate(char *text) {
 	return parse_and_execute(text, "-c", SEVAL_NOHIST | SEVAL_NOFREE | SEVAL_RESETLINE);
 }
 
-static int their_outputs[2];
+static struct {
+	int output, errors;
+	void *pipestatus;
+	char *last_argument;
+} theirs; /* while a text of the session's own runs */
 
 static void end_private(void *ignored) {
 	(void)ignored;
-	put_back(their_outputs[0], 1);
-	put_back(their_outputs[1], 2);
+	put_back(theirs.output, 1);
+	put_back(theirs.errors, 2);
+	if (theirs.pipestatus)
+		restore_pipestatus_array(theirs.pipestatus);
+	if (theirs.last_argument)
+		bind_variable("_", theirs.last_argument, 0);
+	free(theirs.last_argument);
 }
 
 /* The session's own: it speaks on the status channel, and changes nothing that the next command would notice. */
 static void evaluate_private(char *text) {
-	their_outputs[0] = kept(1), their_outputs[1] = kept(2);
+	const char *last_argument = get_string_value("_");
+	theirs.output = kept(1), theirs.errors = kept(2);
+	theirs.pipestatus = save_pipestatus_array();
+	theirs.last_argument = last_argument ? strdup(last_argument) : NULL;
 	begin_unwind_frame("cwm private");
 	add_unwind_protect(end_private, NULL);
 	dup2(status_channel, 1);
