@@ -23,6 +23,9 @@ TestStatus = Literal["PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS", "
 """SWE-bench's words for the status of one test, and ``MISSING`` for one that left no result."""
 
 
+_PLAIN = 4  # values that every result has
+
+
 @dataclass(frozen=True)  # without slots: see `made`
 class CommandResult:
     """What one command did. Whatever the policy's command does is data, never an exception."""
@@ -71,6 +74,11 @@ class CommandResult:
         result = object.__new__(cls)
         result.__dict__.update(values)
         return result
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is known at a glance that there is nothing to tell beyond the first four values."""
+        return len(self.__dict__) == _PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,8 @@ def _members(result: CommandResult) -> str:
         f'"output":{quoted(result.output)},"exit_code":{result.exit_code},'
         f'"cwd":{quoted(result.cwd)},"duration":{result.duration}'
     )
+    if result.plain:
+        return told
     for name, value in result.__dict__.items():
         default = _RESULT[name]
         if value is not default and value != default and name not in _ALWAYS:

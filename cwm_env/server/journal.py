@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cwm_env import wire
 from cwm_env.errors import DiskFull, InfrastructureError, SandboxError
@@ -25,8 +25,7 @@ from cwm_env.types import Step, Trajectory
 from cwm_env.wire import quoted
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Where the answer to a step lies in the journal."""
 
     action: int

@@ -5,7 +5,6 @@ Everything that takes time is a generator, see ``shell``; the drivers in ``block
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection
 from typing import Any
@@ -17,6 +16,7 @@ from cwm_env.session.output import Output
 from cwm_env.session.protocol import ARGV, NONCE, Done, Jobs, ShellProtocol, State
 from cwm_env.session.settings import Settings
 from cwm_env.session.shell import Call, LiveText, Marks, Shell, Steps, Wait, Watcher
+from cwm_env.session.touching import touches_shell
 from cwm_env.session.usage import LONG, Meter
 from cwm_env.types import CommandResult
 
@@ -30,11 +30,6 @@ _ANSWER_SECONDS = 0.1
 # The shell's state is taken before and after a text that may change, hurt or end the shell, after a pause for thought,
 # and where neither is seen, when the last is this old. Where taking it is slow, the last two take at most one part in
 # so many of the time.
-_TOUCHES = re.compile(
-    rb"[=&%]|\(\s*\)|\(\(|(?:^|[;|\s])\.\s|\b(?:alias|bg|declare|disown|enable|eval|exec|exit|export|fg|for|function|getopts|"
-    rb"hash|jobs|kill|killall|let|logout|mapfile|pkill|popd|printf\s+-v|pushd|read|readarray|readonly|return|set|shopt|source|trap|"
-    rb"typeset|ulimit|umask|unalias|unset)\b"
-)
 _PAUSE, _STATE_AGE, _STATE_SHARE = 0.25, 2.0, 100
 _SIGNALLED = 128  # what is above is the exit code of a command that a signal has ended
 _NOTHING_KNOWN: dict[str, Any] = {}
@@ -205,7 +200,7 @@ class SessionCore:
         return True, jobs
 
     def _is_time_for_state(self, text: bytes, now: float) -> bool:
-        touched, self._touched = self._touched, _TOUCHES.search(text) is not None
+        touched, self._touched = self._touched, touches_shell(text)
         self._rested = now >= self._state_earliest and now - self._idle_since >= self.pause
         return touched or self._touched or self._rested or now >= self._state_due
 

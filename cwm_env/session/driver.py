@@ -23,6 +23,7 @@ class Driver(ABC):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._lookout = _lookout(self._loop)
         self._queue: deque[tuple[Steps[Any], Ended]] = deque()
         self._steps: Steps[Any] | None = None
         self._ended: Ended | None = None
@@ -87,7 +88,7 @@ class Driver(ABC):
             return
         self._steps, self._ended = steps, ended
         self._number += 1
-        _lookout(self._loop).add(self, self._number)
+        self._lookout.add(self, self._number)
         self._advance(None)
 
     def _advance(self, answer: Any, error: BaseException | None = None) -> None:

@@ -48,13 +48,15 @@ extern void *malloc(size_t size);
 extern void *memcpy(void *to, const void *from, size_t size);
 extern int open(const char *path, int flags, ...);
 extern long read(int descriptor, void *to, size_t size);
+extern int setvbuf(void *stream, char *buffer, int mode, size_t size);
 extern int snprintf(char *to, size_t size, const char *format, ...);
 extern char *strdup(const char *text);
 extern size_t strlen(const char *text);
 extern long write(int descriptor, const void *from, size_t size);
 extern int *__errno_location(void);
+extern void *stdout;
 
-enum { EINTR = 4, F_DUPFD_CLOEXEC = 1030, O_RDWR = 2, SIGINT = 2 };
+enum { EINTR = 4, WHOLE_BUFFERS = 0, LINES = 1, F_DUPFD_CLOEXEC = 1030, O_RDWR = 2, SIGINT = 2 };
 enum { FIRST = 250 }; /* descriptors of ours lie from here on: above what scripts use, below the usual limit of 256 */
 
 /* A request begins with what its answer carries, whose first character says how it is run, and the text's length. */
@@ -165,6 +167,7 @@ static struct {
 
 static void end_private(void *ignored) {
 	(void)ignored;
+	setvbuf(stdout, NULL, LINES, 0); /* as bash has it */
 	put_back(theirs.output, 1);
 	put_back(theirs.errors, 2);
 	if (theirs.pipestatus)
@@ -184,6 +187,7 @@ static void evaluate_private(char *text) {
 	add_unwind_protect(end_private, NULL);
 	dup2(status_channel, 1);
 	dup2(null, 2);
+	setvbuf(stdout, NULL, WHOLE_BUFFERS, 0); /* a state is two hundred lines */
 	evaluate(text);
 	run_unwind_frame("cwm private");
 }
