@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from cwm_env.types import Trajectory
@@ -62,10 +63,13 @@ def _build(kind: Any, data: Any, where: str) -> Any:
 def _build_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"{where}: expected an object, got {type(data).__name__}")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     if unknown := set(data) - set(hints):
         raise ValueError(f"{where}: unknown key {min(unknown)!r}")
     try:
         return kind(**{name: _build(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in data.items()})
     except TypeError as error:  # a key without a default is missing
         raise ValueError(f"{where}: {error}") from None
+
+
+_hints = cache(get_type_hints)  # it compiles every annotation anew

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cwm_env.tracing import FormatError, Frame, Trace, tokens, trace
 from cwm_env.tracing.format import Reader, write
+from cwm_env.tracing.inside import sources
 from tests.tracing.programs import program
 
 texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=30) | st.sampled_from(
@@ -131,3 +132,10 @@ def test_a_trace_larger_than_a_piece_is_read_frame_by_frame() -> None:
         assert frame.locals == {"i": str(i)}
         assert taken <= i + 4
     assert reader.complete
+
+
+@pytest.mark.parametrize("source", ["def f(): return eval('1 + 1')", "def f(): raise SystemExit(3)", "def f(): 1 / 0"])
+def test_nothing_of_this_process_is_listened_to_once_a_recording_is_over(source: str) -> None:
+    for _ in range(3):
+        trace(source, in_process=True)
+    assert sources._listeners == []

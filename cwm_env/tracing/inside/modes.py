@@ -91,6 +91,7 @@ def _traced(request: Dict[str, Any], recorder: Recorder, entry: Any) -> int:
     finally:
         if feeder is not None:
             feeder.stop()
+        recorder.sources.rest()
     return 0
 
 

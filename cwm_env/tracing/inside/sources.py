@@ -4,11 +4,19 @@ import sys
 import threading
 import tokenize
 from types import CodeType
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from cwm_env.tracing.inside.calm import Calm
 
 _MOST = 4 << 20
+_listeners: List[Callable[[str, Any], None]] = []
+_hooked: List[bool] = []  # true once the process has its hook
+
+
+def _tell(event: str, args: Any) -> None:
+    """The one audit hook of the process: a hook cannot be taken back, and each is called for every event."""
+    for listener in _listeners:
+        listener(event, args)
 
 
 class Sources:
@@ -18,6 +26,7 @@ class Sources:
         self._texts: Dict[str, Optional[str]] = {}
         self._executed: Dict[int, Any] = {}
         self._pending = threading.local()
+        self._listener: Optional[Callable[[str, Any], None]] = None
         self.calm = Calm()
 
     def of(self, code: Any) -> Optional[str]:
@@ -37,16 +46,16 @@ class Sources:
         self._texts[filename] = text
 
     def watch(self, caller_matters: Any) -> None:
-        """Keep the source of what is executed from text, where ``caller_matters(frame)`` holds for who does it.
+        """Keep, until ``rest``, the source of what is executed from text by frames of which ``caller_matters`` holds.
 
-        The interpreter has one way to be told of things, and it cannot be taken back: ``calm`` listens here too.
+        The interpreter has one way to be told of things: ``calm`` listens here too.
         """
         add = getattr(sys, "addaudithook", None)
         if add is None:
             return
         pending, executed, calm = self._pending, self._executed, self.calm
 
-        def hook(event: str, args: Any) -> None:
+        def listen(event: str, args: Any) -> None:
             if event == "compile":
                 pending.text = args[0]
             elif event == "exec":
@@ -55,7 +64,7 @@ class Sources:
                     return
                 pending.text = None
                 code = args[0]
-                if code.co_filename.startswith("<") and caller_matters(sys._getframe(1)) and len(executed) < 10000:
+                if code.co_filename.startswith("<") and caller_matters(sys._getframe(2)) and len(executed) < 10000:
                     if type(text) is bytes:
                         text = text.decode("utf-8", "replace")
                     for inner in _with_nested(code):
@@ -63,7 +72,17 @@ class Sources:
             else:
                 calm.audit(event)
 
-        add(hook)
+        self._listener = listen
+        _listeners.append(listen)
+        if not _hooked:
+            _hooked.append(True)
+            add(_tell)
+
+    def rest(self) -> None:
+        """Listen no longer. Idempotent."""
+        if self._listener is not None:
+            _listeners.remove(self._listener)
+            self._listener = None
 
 
 def _with_nested(code: Any) -> Iterator[Any]:
