@@ -56,11 +56,11 @@ extern long write(int descriptor, const void *from, size_t size);
 extern int *__errno_location(void);
 extern void *stdout;
 
-enum { EINTR = 4, WHOLE_BUFFERS = 0, LINES = 1, F_DUPFD_CLOEXEC = 1030, O_RDWR = 2, SIGINT = 2 };
-enum { FIRST = 250 }; /* descriptors of ours lie from here on: above what scripts use, below the usual limit of 256 */
+enum { EINTR = 4, EBADF = 9, WHOLE_BUFFERS = 0, LINES = 1, F_DUPFD_CLOEXEC = 1030, O_RDWR = 2, SIGINT = 2 };
+enum { FIRST = 250, LOWEST = 10 }; /* where descriptors of ours lie: above what scripts use, below the least usual limit */
 
 /* A request begins with what its answer carries, whose first character says how it is run, and the text's length. */
-enum { NONCE = 9, HEADER = NONCE + 9, SMALL = 4096, LONGEST_CWD = 4000 };
+enum { NONCE = 9, HEADER = NONCE + 9, SMALL = 4096 };
 enum { COMMAND = 'C', PRIVATE = 'P' }; /* else there is nothing to run */
 
 static int commands, status_channel, null;
@@ -71,8 +71,10 @@ static char nonce[NONCE + 1], *flag_file, *large;
 static char held[SMALL]; /* what was read and not yet taken */
 static size_t held_from, held_to;
 
+/* A copy that no program inherits; -1 for one that is closed, or where the agent has left no room for another. */
 static int kept(int descriptor) {
-	return fcntl(descriptor, F_DUPFD_CLOEXEC, FIRST);
+	int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, FIRST);
+	return copy >= 0 || *__errno_location() == EBADF ? copy : fcntl(descriptor, F_DUPFD_CLOEXEC, LOWEST);
 }
 
 static void put_back(int saved, int descriptor) {
@@ -97,16 +99,29 @@ static void leave(void *ignored) {
 	dup2(status_channel, 2);
 }
 
+static void say(const char *data, size_t size) {
+	while (size) {
+		long written = write(status_channel, data, size);
+		if (written < 0 && *__errno_location() != EINTR)
+			exit_shell(status); /* nobody listens any more */
+		if (written > 0)
+			data += written, size -= (size_t)written;
+	}
+}
+
 static void report(void) {
-	char frame[SMALL + 64];
+	char frame[SMALL];
 	const char *cwd = get_string_value("PWD");
+	size_t length = cwd ? strlen(cwd) : 0;
 	int flagged = flag_file && !access(flag_file, 0);
-	int size = snprintf(frame, sizeof frame, "%c%s %d %d %.*s%c", 0, nonce, status & 255, flagged, LONGEST_CWD,
-	                    cwd ? cwd : "", 0);
-	for (long at = 0, written; at < size; at += written)
-		while ((written = write(status_channel, frame + at, (size_t)(size - at))) < 0)
-			if (*__errno_location() != EINTR)
-				exit_shell(status); /* nobody listens any more */
+	size_t size = (size_t)snprintf(frame, sizeof frame, "%c%s %d %d ", 0, nonce, status & 255, flagged);
+	if (size + length < sizeof frame) {
+		memcpy(frame + size, cwd ? cwd : "", length + 1);
+		say(frame, size + length + 1);
+	} else {
+		say(frame, size);
+		say(cwd, length + 1);
+	}
 }
 
 /* A signal has come while nothing runs: an interrupt came too late, the rest is as bash would have it. */
@@ -180,7 +195,12 @@ static void end_private(void *ignored) {
 /* The session's own: it speaks on the status channel, and changes nothing that the next command would notice. */
 static void evaluate_private(char *text) {
 	const char *last_argument = get_string_value("_");
-	theirs.output = kept(1), theirs.errors = kept(2);
+	if ((theirs.output = kept(1)) < 0 && *__errno_location() != EBADF)
+		return;
+	if ((theirs.errors = kept(2)) < 0 && *__errno_location() != EBADF) {
+		close(theirs.output);
+		return;
+	}
 	theirs.pipestatus = save_pipestatus_array();
 	theirs.last_argument = last_argument ? strdup(last_argument) : NULL;
 	begin_unwind_frame("cwm private");
