@@ -22,7 +22,7 @@ from typing import NamedTuple
 from cwm_env.sandbox.base import SHELL_LOOP
 
 ARGV = ("bash", "--noprofile", "--norc", "--noediting", "-i")
-"""How bash is started; it needs the loop, see ``Program.shell_loop``."""
+"""How bash is started; it needs the loop, see ``Sandbox.spawn``."""
 
 _MOST_STATE = 8 << 20
 _SECRET = 8

@@ -262,6 +262,8 @@ CASES = [
     Case(9, "few descriptors", "ulimit -Sn 100; X=1; echo a; echo b >&2", gives("a\nb\n"), (), (("echo $X >&2", gives("1\n")), ("ulimit -Sn 8; X=2; ls / >/dev/null", Expect()),
          ("echo $X; echo e >&2", gives("2\ne\n")), ("ulimit -Sn 1000; sleep 0.01", Expect()), ("echo a; echo b >&2", gives("a\nb\n")))),
     Case(9, "a directory with a long name", "d=$(printf '%0200d' 0); cd /tmp; for i in {1..20}; do mkdir $d; cd $d; done; mkdir ${d::59}; cd ${d::59}; echo ${#PWD}", gives("4084\n"), (), (("echo ${#PWD}", gives("4084\n")),)),
+    Case(9, "the loop entered from subshells", "(__cwm); x=$(__cwm); __cwm & wait; eval __cwm; f() { __cwm; }; f; echo $?", gives("2\n"), (), (("(exit 5)", gives("", 5)),), timeout=5),
+    Case(9, "the loop told to answer under another nonce", "__cwm C12345678; echo on", Expect("on\n", 124, timed_out=True, restarted=None), timeout=0.7),
     Case(9, "the loop's own builtin, deleted", "enable -d __cwm; sleep 9", Expect("", 124, timed_out=True, restarted=None), timeout=0.7),
     Case(23, "$? where digits separate words", "echo \"$?\"; IFS=013; false", Expect("130\n", 1), ("IFS=013; (exit 130)",)),
     Case(23, "no program is a job", "jobs; sleep 60 & jobs -r; kill %1 && wait %1; echo $?",

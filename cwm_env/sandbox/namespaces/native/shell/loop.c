@@ -53,6 +53,7 @@ extern int snprintf(char *to, size_t size, const char *format, ...);
 extern char *strdup(const char *text);
 extern size_t strlen(const char *text);
 extern long write(int descriptor, const void *from, size_t size);
+extern int getpid(void);
 extern int *__errno_location(void);
 extern void *stdout;
 
@@ -63,6 +64,7 @@ enum { FIRST = 250, LOWEST = 10 }; /* where descriptors of ours lie: above what 
 enum { NONCE = 9, HEADER = NONCE + 9, SMALL = 4096 };
 enum { COMMAND = 'C', PRIVATE = 'P' }; /* else there is nothing to run */
 
+static int shell; /* the process that the channels are for: not the subshells, which have copies of all this */
 static int commands, status_channel, null;
 static int their_input, their_errors = -1; /* what 0 and 2 are for commands, while bash is at its top level */
 static int status;                         /* exit code of the last command */
@@ -244,6 +246,7 @@ static int prepare(const word_list *arguments) {
 	running = 0;
 	if (commands)
 		return 0;
+	shell = getpid();
 	commands = kept(0);
 	status_channel = kept(2);
 	int opened = open("/dev/null", O_RDWR);
@@ -259,7 +262,7 @@ static int prepare(const word_list *arguments) {
 static int loop(word_list *arguments) {
 	if (arguments)
 		return prepare(arguments);
-	if (!commands || parse_and_execute_level > 1) /* bash's prompt is the first level */
+	if (getpid() != shell || parse_and_execute_level > 1) /* bash's prompt is the first level */
 		return EX_USAGE;
 	if (running)
 		status = last_command_exit_value;
