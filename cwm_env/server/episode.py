@@ -53,9 +53,10 @@ class LiveEpisode(SteppingEpisode):
 
     def renew(self) -> None:
         """The lease begins anew."""
-        super().renew()
+        now = time.monotonic()
+        self.expires = now + self.lease
         if self.trail is not None:
-            self.trail.renewed(self.expires - self.lease)
+            self.trail.renewed(now)
 
     def restore(self, past: Past, place: Place, began: float) -> None:
         """Instead of ``start``: go on where a killed server has stopped."""

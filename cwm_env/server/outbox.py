@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from cwm_env import wire
 from cwm_env.errors import CwmEnvError
@@ -42,7 +43,7 @@ class Outbox:
             self.add(head, answer)
         else:
             self._pending += 1
-            answer.tell(lambda pending: self._came(head, pending))
+            answer.tell(partial(self._came, head))
 
     def add(self, head: bytes, answer: bytes | BaseException) -> None:
         """Put in a line: the answer, or the problem in its place."""
@@ -50,9 +51,10 @@ class Outbox:
             line = head + b',"answer":' + answer + b"}\n"
         else:
             line = head + b',"problem":' + wire.dumps(document_of(answer)) + b"}\n"
+        if not self._lines:
+            self._news.set()
         self._lines.append(line)
         self.size += len(line)
-        self._news.set()
 
     async def take(self) -> list[bytes]:
         """What has come since the last time, at least one line; none once nothing is awaited any more."""

@@ -37,7 +37,10 @@ class Pace:
             self._running[step] = time.monotonic()
             begin()
             return
-        self._lines.setdefault(tenant, deque()).append((step, begin))
+        line = self._lines.get(tenant)
+        if line is None:
+            line = self._lines[tenant] = deque()
+        line.append((step, begin))
         if self._watch is None:
             self._move()
 
@@ -52,25 +55,23 @@ class Pace:
         if self._moving:  # something that began has ended at once
             return
         self._moving = True
+        lines, running = self._lines, self._running
         try:
-            while self._lines and len(self._running) < _AT_ONCE:
-                self._begin_next()
+            while lines and len(running) < _AT_ONCE:
+                tenant, line = next(iter(lines.items()))
+                step, begin = line.popleft()
+                if not line:
+                    del lines[tenant]
+                elif len(lines) > 1:
+                    lines[tenant] = lines.pop(tenant)  # to the end: the next is another's
+                running[step] = time.monotonic()
+                begin()
         finally:
             self._moving = False
-        if self._lines and self._watch is None:
-            first = next(iter(self._running.values()))
+        if lines and self._watch is None:
+            first = next(iter(running.values()))
             pause = max(first + _MOMENT - time.monotonic(), 0.001)
             self._watch = asyncio.get_running_loop().call_later(pause, self._look)
-
-    def _begin_next(self) -> None:
-        tenant, line = next(iter(self._lines.items()))
-        step, begin = line.popleft()
-        if not line:
-            del self._lines[tenant]
-        elif len(self._lines) > 1:
-            self._lines[tenant] = self._lines.pop(tenant)  # to the end: the next is another's
-        self._running[step] = time.monotonic()
-        begin()
 
     def _look(self) -> None:
         """Forget those that take longer than a moment."""

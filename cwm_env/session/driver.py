@@ -31,7 +31,6 @@ class Driver(ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._paused: set[tuple[int, bool]] = set()
         self._output: int | None = None
-        self._number = 0  # of what runs
         self._looks = False  # whether the output is watched by now
 
     def watch(self, descriptor: int, *, writing: bool = False, late: bool = False) -> None:
@@ -51,9 +50,9 @@ class Driver(ABC):
         self._loop.remove_reader(descriptor)
         self._loop.remove_writer(descriptor)
 
-    def look(self, number: int | None = None) -> None:
-        """Read from now on what the running command prints; with a number, only if it is that one."""
-        if self._steps is None or self._looks or number not in (None, self._number):
+    def look(self) -> None:
+        """Read from now on what the running command prints."""
+        if self._steps is None or self._looks:
             return
         self._looks = True
         if self._output is not None:
@@ -87,8 +86,9 @@ class Driver(ABC):
             self._queue.append((steps, ended))
             return
         self._steps, self._ended = steps, ended
-        self._number += 1
-        self._lookout.add(self, self._number)
+        self._lookout.new.add(self)
+        if not self._lookout.waits:
+            self._lookout.wait()
         self._advance(None)
 
     def _advance(self, answer: Any, error: BaseException | None = None) -> None:
@@ -130,9 +130,10 @@ class Driver(ABC):
 
     def _wait(self, wait: Wait) -> None:
         self._waiting = wait
-        for descriptor, writing in self._paused:
-            self.watch(descriptor, writing=writing)
-        self._paused.clear()
+        if self._paused:
+            for descriptor, writing in self._paused:
+                self.watch(descriptor, writing=writing)
+            self._paused.clear()
         # One timer serves many waits: it is moved when it comes up too early, and set anew only when it is too late.
         if self._timer is None or self._timer.when() > wait.deadline:
             self._set_timer(wait.deadline)
@@ -184,24 +185,25 @@ class _Lookout:
     """Looks, late, at the outputs of the commands that run, so that a short one wakes its loop once: at its end."""
 
     def __init__(self) -> None:
-        self._young: deque[tuple[float, Driver, int]] = deque()
-        self._waits = False
+        self.new: set[Driver] = set()
+        """Those that have begun with something since the last look."""
+        self.waits = False
+        """Whether there will be a look."""
+        self._old: set[Driver] = set()
 
-    def add(self, session: Driver, number: int) -> None:
-        """Have a session look at the output of what it runs now, if it still runs by then."""
-        self._young.append((time.monotonic() + _LATE, session, number))
-        if not self._waits:
-            self._waits = True
-            asyncio.get_running_loop().call_later(_LATE, self._look)
+    def wait(self) -> None:
+        """Look a moment from now."""
+        self.waits = True
+        asyncio.get_running_loop().call_later(_LATE, self._look)
 
     def _look(self) -> None:
-        now = time.monotonic()
-        while self._young and self._young[0][0] <= now:
-            _, session, number = self._young.popleft()
-            session.look(number)
-        self._waits = bool(self._young)
-        if self._waits:
-            asyncio.get_running_loop().call_later(max(self._young[0][0] - now, 0.001), self._look)
+        for session in self._old:
+            if session._steps is not None:
+                session.look()
+        self._old, self.new = self.new, set()
+        self.waits = False
+        if self._old:
+            self.wait()
 
 
 _lookouts: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookout] = WeakKeyDictionary()

@@ -18,7 +18,7 @@ class Output:
         """Keep ``limit`` bytes in all; once more came, keep also the first ``spool_limit`` bytes, for ``spooled``."""
         self._limit = limit
         self._half = limit // 2
-        self._chunks: deque[bytes] = deque()  # all of it, until it exceeds the limit; then what follows the head
+        self._chunks: list[bytes] | deque[bytes] = []  # a list of all, until it exceeds the limit; then of the tail
         self._size = 0  # of the chunks
         self._head = b""
         self.total = 0
@@ -28,9 +28,10 @@ class Output:
 
     def add(self, data: bytes) -> None:
         """Take in the next bytes."""
+        size = len(data)
         self._chunks.append(data)
-        self._size += len(data)
-        self.total += len(data)
+        self._size += size
+        self.total += size
         if self.total > self._limit:
             self._overflow(data)
 
@@ -58,7 +59,7 @@ class Output:
 
     def _overflow(self, data: bytes) -> None:
         """Bring what is held back to its bounds, after ``data`` has come."""
-        if not self._head and self._half:
+        if isinstance(self._chunks, list):
             whole = b"".join(self._chunks)
             self._open_spool()
             self._set_aside(whole)

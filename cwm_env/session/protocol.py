@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ _JOBS = (
     rb"""builtin printf "%s %s\n" ${__cwm_p#/proc/} "${__cwm_f[*]}"; """
     rb"done; builtin printf '\0'; unset __cwm_p __cwm_l __cwm_f"
 )
+# What the loop answers: the nonce, the exit code, whether the flag file exists, and the directory.
+_FRAME = re.compile(rb"\0?([^\0]{%d}) (\d+) ([01]) ([^\0]*)\0?" % NONCE)
 _PLAIN_FUNCTION = re.compile(rb"^declare -f (?:\w\S*)$\n?", re.MULTILINE)
 
 
@@ -131,6 +134,8 @@ class ShellProtocol:
 
     def feed(self, data: bytes) -> list[Event]:
         """What bytes of the status channel mean. Whatever is neither a frame nor a snapshot is noise."""
+        if not self._pending and data.endswith(b"\0") and (done := self._done(data, self._nonce)) is not None:
+            return [done]  # nearly always: a frame alone
         *chunks, self._pending = (self._pending + data if self._pending else data).split(b"\0")
         if len(self._pending) > _MOST_STATE:
             self._pending = b""
@@ -154,7 +159,7 @@ class ShellProtocol:
 
     def _event(self, chunk: bytes) -> Event | None:
         if chunk.startswith(self._nonce):
-            return self._done(chunk)
+            return self._done(chunk, self._nonce)
         if not chunk.startswith(self._nonce, 1):
             return None
         kind, content = chunk[:1], chunk[NONCE + 1 :]
@@ -164,18 +169,19 @@ class ShellProtocol:
             return Jobs(tuple(content.decode("utf-8", "replace").split("\n")[1:-1]))
         return None
 
-    def _done(self, chunk: bytes) -> Done | None:
-        parts = chunk[NONCE:].split(b" ", 3)  # the first is empty
-        if len(parts) != 4 or not (parts[1].isdigit() and parts[2].isdigit()):
+    def _done(self, chunk: bytes, nonce: bytes) -> Done | None:
+        frame = _FRAME.fullmatch(chunk)
+        if frame is None:
             return None
-        return Done(int(parts[1]), parts[3].decode("utf-8", "surrogateescape"), parts[2] == b"1")
+        given, code, flag, cwd = frame.groups()
+        return Done(int(code), cwd.decode("utf-8", "surrogateescape"), flag == b"1") if given == nonce else None
 
 
 def _nonce(mode: bytes) -> bytes:
     """A mode, and characters that nobody guesses: drawn many at a time, for one draw costs more than a request."""
     if not _drawn:
         drawn = secrets.token_urlsafe(_SECRET * 3 // 4 * 256).encode()
-        _drawn.extend(drawn[start : start + _SECRET] for start in range(0, len(drawn), _SECRET))
+        _drawn.extend(struct.unpack(f"{_SECRET}s" * (len(drawn) // _SECRET), drawn))
     return mode + _drawn.pop()
 
 

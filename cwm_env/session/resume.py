@@ -141,7 +141,7 @@ class _ResumedProtocol(ShellProtocol):
 
     def _event(self, chunk: bytes) -> Event | None:
         if self.given and chunk.startswith(self.given):
-            self.ended = self._done(chunk) or self.ended
+            self.ended = self._done(chunk, self.given) or self.ended
             return None
         return super()._event(chunk)
 
