@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 
 from cwm_env import wire
@@ -27,18 +26,12 @@ class Outbox:
         """Steps that run, and answers that wait."""
         return self._pending + len(self._lines)
 
-    def submit(self, head: bytes, work: Callable[[], bytes | Pending]) -> None:
-        """Begin a step.
+    def submit(self, head: bytes, answer: bytes | Pending) -> None:
+        """Put in a line when its answer is there.
 
         Args:
             head: the line so far: an object without its end.
-            work: gives the answer, or what it will come from.
         """
-        try:
-            answer = work()
-        except (Problem, CwmEnvError) as error:
-            self.add(head, error)
-            return
         if isinstance(answer, bytes):
             self.add(head, answer)
         else:
@@ -72,10 +65,7 @@ class Outbox:
 
     def _came(self, head: bytes, pending: Pending) -> None:
         self._pending -= 1
-        try:
-            self.add(head, pending.result())
-        except Exception as error:
-            self.add(head, error)
+        self.add(head, pending.outcome)
 
 
 def document_of(error: BaseException) -> dict[str, object]:

@@ -12,12 +12,12 @@ from cwm_env.envs.episode import Stepped
 class Pending:
     """An answer to come. Whoever waits for it may go away; that does nothing to the step."""
 
-    __slots__ = ("_answer", "_error", "_told", "done", "stepped")
+    __slots__ = ("_told", "done", "outcome", "stepped")
 
     def __init__(self) -> None:
-        self._told: list[Callable[[Pending], None]] = []
-        self._answer: bytes | None = None
-        self._error: BaseException | None = None
+        self._told: tuple[Callable[[Pending], None], ...] = ()
+        self.outcome: bytes | BaseException
+        """The answer, or why there is none; once it has come."""
         self.done = False
         """Whether it has come."""
         self.stepped: Stepped | None = None
@@ -43,17 +43,16 @@ class Pending:
         if self.done:
             listener(self)
         else:
-            self._told.append(listener)
+            self._told += (listener,)
 
     def resolve(self, answer: bytes, stepped: Stepped | None = None) -> None:
         """It is there."""
-        self._answer, self.stepped = answer, stepped
-        self._tell()
+        self.stepped = stepped
+        self._tell(answer)
 
     def fail(self, error: BaseException) -> None:
         """There will be none."""
-        self._error = error
-        self._tell()
+        self._tell(error)
 
     def result(self) -> bytes:
         """The answer.
@@ -61,10 +60,9 @@ class Pending:
         Raises:
             CwmEnvError: why there is none.
         """
-        if self._error is not None:
-            raise self._error
-        assert self._answer is not None
-        return self._answer
+        if isinstance(self.outcome, bytes):
+            return self.outcome
+        raise self.outcome
 
     async def wait(self) -> bytes:
         """Wait for the answer.
@@ -83,8 +81,8 @@ class Pending:
         self.tell(lambda _: None if came.done() else came.set_result(None))
         await came
 
-    def _tell(self) -> None:
-        self.done = True
-        told, self._told = self._told, []
+    def _tell(self, outcome: bytes | BaseException) -> None:
+        self.outcome, self.done = outcome, True
+        told, self._told = self._told, ()
         for listener in told:
             listener(self)

@@ -52,6 +52,7 @@ class SessionCore:
         self._meter = Meter()
         self._touched = self._rested = self._hurried = self._midway = False
         self._command_wait: Wait | None = None
+        self._wait = Wait(0.0)
         self.marks: Marks | None = None
 
     def mark(self, marks: Marks) -> Process | None:
@@ -108,8 +109,8 @@ class SessionCore:
                     restarted, jobs = yield from self._revive(self._shell or shell, late)
                 begun = time.monotonic()
             shell = self._shell or shell
-            wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
-            self._command_wait = wait
+            wait = self._command_wait = self._wait  # one for all: making one would be felt
+            wait.deadline = 0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout)
             request = shell.protocol.command(text)
             if self.marks is not None:
                 self.marks.gives(request[:NONCE], len(request), shell.process.pid)

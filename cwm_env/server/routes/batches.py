@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from cwm_env import wire
+from cwm_env.errors import CwmEnvError
 from cwm_env.server.host import Host
 from cwm_env.server.outbox import Outbox, head_of
 from cwm_env.server.pending import Pending
@@ -46,7 +47,7 @@ async def episodes(request: Request, body: wire.NewEpisodes) -> Response:
         return wire.dumps((await host.create(tenant, one)).status().model_dump())
 
     for index, one in enumerate(body.episodes):
-        outbox.submit(b'{"index":%d' % index, lambda one=one: Pending.of(create(one)))  # type: ignore[misc]
+        outbox.submit(b'{"index":%d' % index, Pending.of(create(one)))
     return StreamingResponse(_stream(outbox), media_type=wire.NDJSON)
 
 
@@ -96,7 +97,10 @@ def _read(message: str) -> list[wire.BatchStep]:
 def _submit(host: Host, tenant: str, found: list[wire.BatchStep], outbox: Outbox) -> None:
     for one in found:
         head = head_of(one.episode_id, one.step_id)
-        outbox.submit(head, lambda one=one: host.find(tenant, one.episode_id).step(one.step_id, one.action))  # type: ignore[misc]
+        try:
+            outbox.submit(head, host.find(tenant, one.episode_id).step(one.step_id, one.action))
+        except (Problem, CwmEnvError) as error:
+            outbox.add(head, error)
 
 
 async def _stream(outbox: Outbox) -> AsyncIterator[bytes]:
