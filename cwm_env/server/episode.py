@@ -165,5 +165,6 @@ class LiveEpisode(SteppingEpisode):
         place, self.place = self.place, None
         if place is not None:
             await self._machine.free(place)
-        if self.trail is not None:
-            self.trail.end()
+        trail, self.trail = self.trail, None
+        if trail is not None:
+            trail.end()

@@ -23,7 +23,7 @@ from cwm_env.server.known import KnownEpisode
 from cwm_env.server.listener import Listener
 from cwm_env.server.machine import Machine, Place
 from cwm_env.server.pending import Pending
-from cwm_env.server.survival import Trail
+from cwm_env.server.trail import Trail
 from cwm_env.types import CommandResult, Task
 
 _log = logging.getLogger("cwm_env.server")

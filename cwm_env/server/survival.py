@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 from cwm_env.errors import InfrastructureError
 from cwm_env.sandbox.base import Process
 from cwm_env.sandbox.handover import Handover, Portable
+from cwm_env.server import ledger, machine
+from cwm_env.server.episode import LiveEpisode
 from cwm_env.server.keeping import Keeping, close_all
-from cwm_env.server.ledger import Ledger, Place
+from cwm_env.server.ledger import Ledger
 from cwm_env.server.settings import Settings
-
-if TYPE_CHECKING:
-    from cwm_env.server import machine
-    from cwm_env.server.episode import LiveEpisode
+from cwm_env.server.trail import Trail
 
 _log = logging.getLogger("cwm_env.server")
 _LEDGER, _MAKER, _EPISODE = "ledger", "maker/", "episode/"
@@ -72,15 +71,15 @@ class Survival:
         if self._ledger is None or self._keeping is None or place is None or not isinstance(place.backend, Portable):
             return
         if (noted := self._ledger.place()) is not None:
-            episode.trail = Trail(self._keeping, self._ledger, noted, episode)
+            episode.trail = self._trail(episode, noted)
             self._hold(episode, place, episode.trail)
 
     def resumed(self, episode: LiveEpisode, number: int) -> Trail:
         """The trail of an episode that a killed server has left."""
-        assert self._ledger is not None and self._keeping is not None
+        assert self._ledger is not None
         noted = self._ledger.place(number)
         assert noted is not None
-        return Trail(self._keeping, self._ledger, noted, episode)
+        return self._trail(episode, noted)
 
     async def mend(self, live: Sequence[LiveEpisode]) -> None:
         """Where the keeper has died, have another one hold all that lives."""
@@ -111,6 +110,33 @@ class Survival:
         if self._ledger is not None:
             self._ledger.close()
 
+    def _trail(self, episode: LiveEpisode, noted: ledger.Place) -> Trail:
+        return Trail(noted, partial(self._keep_shell, episode, noted), partial(self._forget, episode.id, noted))
+
+    def _keep_shell(self, episode: LiveEpisode, noted: ledger.Place, process: Process) -> None:
+        """Keep the descriptors of this bash, and of its sandbox."""
+        place = episode.place
+        if place is None or self._keeping is None:
+            return
+        assert isinstance(place.backend, Portable)
+        try:
+            handover = place.backend.hand_over(place.sandbox, process)
+        except InfrastructureError:
+            return
+        about = {
+            **handover.about,
+            "format": FORMAT,
+            "place": noted.number,
+            "request": episode.request.model_dump(mode="json"),
+            "began": episode.began,
+        }
+        self._keeping.keep(_EPISODE + episode.id, Handover(about, handover.descriptors))
+
+    def _forget(self, episode_id: str, noted: ledger.Place) -> None:
+        self.drop(episode_id)
+        if self._ledger is not None:
+            self._ledger.give_back(noted)
+
     def _hold(self, episode: LiveEpisode, place: machine.Place, trail: Trail) -> None:
         assert isinstance(place.backend, Portable)
         self._keep_makers(episode.request.backend, place.backend)
@@ -128,38 +154,3 @@ class Survival:
         for new in set(there) - self._makers:
             self._keeping.keep(new, Handover({**there[new].about, "format": FORMAT}, there[new].descriptors))
             self._makers.add(new)
-
-
-class Trail:
-    """How far one episode has got. It is its session's ``Marks``."""
-
-    def __init__(self, keeping: Keeping, ledger: Ledger, noted: Place, episode: LiveEpisode) -> None:
-        self._keeping, self._ledger, self.noted, self._episode = keeping, ledger, noted, episode
-        self.gives, self.reads_status, self.reads_output = noted.gives, noted.reads_status, noted.reads_output
-        self.renewed, self.step = noted.renewed, noted.step
-
-    def started(self, process: Process) -> None:
-        """As ``Marks.started``: keep the descriptors of this bash, and of its sandbox."""
-        episode, place = self._episode, self._episode.place
-        if place is None:
-            return
-        assert isinstance(place.backend, Portable)
-        try:
-            handover = place.backend.hand_over(place.sandbox, process)
-        except InfrastructureError:
-            return
-        about = {
-            **handover.about,
-            "format": FORMAT,
-            "place": self.noted.number,
-            "request": episode.request.model_dump(mode="json"),
-            "began": episode.began,
-        }
-        self._keeping.keep(_EPISODE + episode.id, Handover(about, handover.descriptors))
-
-    def end(self) -> None:
-        """The episode is over. Idempotent."""
-        self._keeping.drop(_EPISODE + self._episode.id)
-        if self._episode.trail is self:
-            self._episode.trail = None
-            self._ledger.give_back(self.noted)
