@@ -16,6 +16,7 @@ from cwm_env.envs.episode import Stepped
 from cwm_env.errors import CwmEnvError, RemoteError
 
 _HEARTBEAT = 20.0  # seconds
+_NEWLINE = "\n"
 
 
 class StepSocket:
@@ -56,7 +57,8 @@ class StepSocket:
         if self._failed is not None:
             future.set_exception(self._failed)
             return future
-        message = wire.dumps({"episode_id": episode_id, "step_id": step_id, "action": action})
+        names = f'"episode_id":{wire.quoted(episode_id)},"step_id":{wire.quoted(step_id)}'
+        message = f'{{{names},"action":{wire.quoted(action)}}}'.encode("ascii")
         self._waiting[episode_id, step_id] = message, future
         self._unsent.append(message)
         self._news.set()
@@ -90,8 +92,8 @@ class StepSocket:
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    for line in message.data.splitlines():
-                        self._take(json.loads(line))
+                    for line in json.loads(f"[{message.data.rstrip().replace(_NEWLINE, ',')}]"):  # all lines at once
+                        self._take(line)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
