@@ -22,7 +22,7 @@ from cwm_env.server.known import KnownEpisode
 from cwm_env.server.machine import Machine
 from cwm_env.server.metrics import Metrics
 from cwm_env.server.recovery import conclude, keep, recover
-from cwm_env.server.resumption import resume_all
+from cwm_env.server.resumption import Resumption
 from cwm_env.server.settings import Settings
 from cwm_env.server.survival import Survival
 from cwm_env.trajectories import TrajectoryStore
@@ -60,7 +60,8 @@ class Host:
         loop, lease = asyncio.get_running_loop(), self.settings.lease
         await loop.run_in_executor(self._keepers, self.survival.open)
         pasts = await loop.run_in_executor(self._keepers, recover, self._home, self.store)
-        lost = await resume_all(self, {one.id: one for one in pasts if one.end is None})
+        resumption = Resumption(self.machine, self.survival, self._live, self._took_up)
+        lost = await resumption.all({one.id: one for one in pasts if one.end is None})
         for past in pasts:
             if past.id not in self.episodes:
                 await loop.run_in_executor(self._keepers, conclude, self._home, self.store, past, lost.get(past.id))
@@ -108,8 +109,7 @@ class Host:
         """
         if request.request_id is not None and (known := self._asked.get((owner, request.request_id))):
             return await self._again(known, request)
-        task = await self.task(request)
-        episode = self.episode("e" + secrets.token_hex(12), owner, task, request)
+        episode = await self._live("e" + secrets.token_hex(12), owner, request)
         if request.request_id is not None:
             if known := self._asked.get((owner, request.request_id)):  # while the task was read
                 return await self._again(known, request)
@@ -124,12 +124,12 @@ class Host:
             starting.add_done_callback(lambda done: done.cancelled() or done.exception())
         return episode
 
-    def episode(self, episode_id: str, owner: str, task: Task, request: wire.NewEpisode) -> LiveEpisode:
+    async def _live(self, episode_id: str, owner: str, request: wire.NewEpisode) -> LiveEpisode:
         """A live episode, to be started or restored."""
         return LiveEpisode(
             episode_id,
             owner,
-            task,
+            await self._task(request),
             request,
             machine=self.machine,
             home=self._home,
@@ -138,7 +138,7 @@ class Host:
             took=self.metrics.step.observe,
         )
 
-    def took_up(self, episode: LiveEpisode) -> None:
+    def _took_up(self, episode: LiveEpisode) -> None:
         """A killed server's episode goes on."""
         self._know(episode)
         self.admission.take_up(episode.owner, episode.task.limits.memory)
@@ -150,7 +150,7 @@ class Host:
         Raises:
             CwmEnvError: as ``create``, for what is wrong with the request itself.
         """
-        task = await self.task(request)
+        task = await self._task(request)
         backend_named(request.backend)
         return wire.encode_task(task)
 
@@ -176,12 +176,8 @@ class Host:
             raise problems.Problem(409, "not-over", "the episode is not over", "ask when its state is `ended`")
         return past.trajectory()
 
-    async def task(self, request: wire.NewEpisode) -> Task:
-        """The task that a request means, with its limits.
-
-        Raises:
-            CwmEnvError: it is not one.
-        """
+    async def _task(self, request: wire.NewEpisode) -> Task:
+        """The task that a request means, with its limits."""
         overrides = {name: value for name, value in request.limits.model_dump().items() if value is not None}
         return await self.machine.task(request.task, overrides)
 
