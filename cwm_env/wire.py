@@ -158,6 +158,13 @@ def dumps(value: Any) -> bytes:
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 quoted = json.encoder.encode_basestring_ascii
 """A string as ``dumps`` has it, as text."""
+
+
+def step_head(episode_id: str, step_id: str) -> bytes:
+    """The beginning of the object that asks for one of many steps, and of the one that answers it."""
+    return f'{{"episode_id":{quoted(episode_id)},"step_id":{quoted(step_id)}'.encode("ascii")
+
+
 _WORDS = ("false", "true")
 _ALWAYS = {"output", "exit_code", "cwd", "duration"}
 _TUPLES = {"surviving_jobs", "limits_hit"}

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from cwm_env import wire
-from cwm_env.client.http import LARGEST, Tries, document_of, pauses, quoted, too_long
+from cwm_env.client.http import LARGEST, Tries, document_of, loads_lines, pauses, quoted, too_long
 from cwm_env.client.sockets import StepSocket
 from cwm_env.envs.episode import Stepped
 from cwm_env.errors import CwmEnvError, RemoteError
@@ -209,7 +209,7 @@ class AsyncClient:
                 rest = b""
                 async for data in response.content.iter_chunked(_CHUNK):
                     *whole, rest = (rest + data).split(b"\n")
-                    for line in json.loads(b"[%s]" % b",".join(whole)):  # at once: half the cost of one by one
+                    for line in loads_lines(whole):
                         yield line
         except (aiohttp.ClientError, OSError, TimeoutError) as broken:
             raise RemoteError(f"the connection to {self._url} broke: {broken}") from None

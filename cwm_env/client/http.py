@@ -7,7 +7,7 @@ import json
 import random
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -166,3 +166,9 @@ def document_of(status: int, data: bytes) -> dict[str, Any]:
     except (ValueError, AssertionError):
         return {"status": status, "detail": f"the server answered {status}"}
     return {"status": status, **document}
+
+
+def loads_lines(lines: Iterable[bytes]) -> list[Any]:
+    """What lines of JSON say: decoded together, which costs half."""
+    found: list[Any] = json.loads(b"[%s]" % b",".join(lines))
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from types import TracebackType
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 import aiohttp
 
 from cwm_env import wire
-from cwm_env.client.http import pauses
+from cwm_env.client.http import loads_lines, pauses
 from cwm_env.envs.episode import Stepped
 from cwm_env.errors import CwmEnvError, RemoteError
 
 _HEARTBEAT = 20.0  # seconds
-_NEWLINE = "\n"
 
 
 class StepSocket:
@@ -57,8 +55,7 @@ class StepSocket:
         if self._failed is not None:
             future.set_exception(self._failed)
             return future
-        names = f'"episode_id":{wire.quoted(episode_id)},"step_id":{wire.quoted(step_id)}'
-        message = f'{{{names},"action":{wire.quoted(action)}}}'.encode("ascii")
+        message = wire.step_head(episode_id, step_id) + f',"action":{wire.quoted(action)}}}'.encode("ascii")
         self._waiting[episode_id, step_id] = message, future
         self._unsent.append(message)
         self._news.set()
@@ -92,7 +89,7 @@ class StepSocket:
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    for line in json.loads(f"[{message.data.rstrip().replace(_NEWLINE, ',')}]"):  # all lines at once
+                    for line in loads_lines(message.data.encode().splitlines()):
                         self._take(line)
         finally:
             sending.cancel()

@@ -53,10 +53,9 @@ class LiveEpisode(SteppingEpisode):
 
     def renew(self) -> None:
         """The lease begins anew."""
-        now = time.monotonic()
-        self.expires = now + self.lease
+        super().renew()
         if self.trail is not None:
-            self.trail.renewed(now)
+            self.trail.renewed(self.expires - self.lease)
 
     def restore(self, past: Past, place: Place, began: float) -> None:
         """Instead of ``start``: go on where a killed server has stopped."""

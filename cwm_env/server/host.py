@@ -60,7 +60,7 @@ class Host:
         loop, lease = asyncio.get_running_loop(), self.settings.lease
         await loop.run_in_executor(self._keepers, self.survival.open)
         pasts = await loop.run_in_executor(self._keepers, recover, self._home, self.store)
-        resumption = Resumption(self.machine, self.survival, self._live, self._took_up)
+        resumption = Resumption(self.machine, self.survival, self._make, self._took_up)
         lost = await resumption.all({one.id: one for one in pasts if one.end is None})
         for past in pasts:
             if past.id not in self.episodes:
@@ -109,7 +109,7 @@ class Host:
         """
         if request.request_id is not None and (known := self._asked.get((owner, request.request_id))):
             return await self._again(known, request)
-        episode = await self._live("e" + secrets.token_hex(12), owner, request)
+        episode = await self._make("e" + secrets.token_hex(12), owner, request)
         if request.request_id is not None:
             if known := self._asked.get((owner, request.request_id)):  # while the task was read
                 return await self._again(known, request)
@@ -124,7 +124,7 @@ class Host:
             starting.add_done_callback(lambda done: done.cancelled() or done.exception())
         return episode
 
-    async def _live(self, episode_id: str, owner: str, request: wire.NewEpisode) -> LiveEpisode:
+    async def _make(self, episode_id: str, owner: str, request: wire.NewEpisode) -> LiveEpisode:
         """A live episode, to be started or restored."""
         return LiveEpisode(
             episode_id,

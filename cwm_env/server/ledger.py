@@ -95,15 +95,12 @@ class Place:
         """A step begins; False where its action has to be kept elsewhere."""
         memory, start = self._memory, self._start
         name, text = step_id.encode("utf-8", "surrogatepass"), action.encode("utf-8", "surrogatepass")
-        whole, length = name + text, len(name)
-        size, at = len(whole), start + _TEXT
-        fits = size <= _PLACE - _TEXT
-        if not fits:
-            whole, size = name, length
+        fits = len(name) + len(text) <= _PLACE - _TEXT
+        whole = name + text if fits else name
         # Whoever reads it must never see a part of this step beside a part of the last.
         memory[start] = _NOTHING
-        _LENGTHS.pack_into(memory, start + _LENGTHS_AT, length, size - length if fits else _ELSEWHERE)
-        memory[at : at + size] = whole
+        _LENGTHS.pack_into(memory, start + _LENGTHS_AT, len(name), len(text) if fits else _ELSEWHERE)
+        memory[start + _TEXT : start + _TEXT + len(whole)] = whole
         memory[start] = _STEP
         return fits
 

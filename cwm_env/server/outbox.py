@@ -75,8 +75,3 @@ def document_of(error: BaseException) -> dict[str, object]:
     if isinstance(error, Problem):
         return error.document
     return wire.problem(500, "internal", f"the server failed: {type(error).__name__}", "tell the operator")
-
-
-def head_of(episode_id: str, step_id: str) -> bytes:
-    """The beginning of the line that answers a step."""
-    return f'{{"episode_id":{wire.quoted(episode_id)},"step_id":{wire.quoted(step_id)}'.encode("ascii")

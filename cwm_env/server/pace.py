@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
 
 _AT_ONCE = 16 * (os.cpu_count() or 1)
@@ -21,7 +21,8 @@ class Pace:
     """The steps of a server. Of one event loop."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[tuple[Hashable, Callable[[], None]]]] = {}  # by tenant, next turn first
+        self._lines: defaultdict[str, deque[tuple[Hashable, Callable[[], None]]]]
+        self._lines = defaultdict(deque)  # by tenant, next turn first
         self._running: dict[Hashable, float] = {}  # those that count, oldest first, and when they began
         self._watch: asyncio.TimerHandle | None = None
         self._moving = False
@@ -37,10 +38,7 @@ class Pace:
             self._running[step] = time.monotonic()
             begin()
             return
-        line = self._lines.get(tenant)
-        if line is None:
-            line = self._lines[tenant] = deque()
-        line.append((step, begin))
+        self._lines[tenant].append((step, begin))
         if self._watch is None:
             self._move()
 

@@ -52,7 +52,6 @@ class SessionCore:
         self._meter = Meter()
         self._touched = self._rested = self._hurried = self._midway = False
         self._command_wait: Wait | None = None
-        self._wait = Wait(0.0)
         self.marks: Marks | None = None
 
     def mark(self, marks: Marks) -> Process | None:
@@ -92,7 +91,7 @@ class SessionCore:
         if b"\0" in text:
             message = "bash: a command cannot hold a NUL byte\n"
             return CommandResult(message, 2, self.cwd, 0.0, submitted=self._flagged)
-        started = begun = time.monotonic()
+        started = time.monotonic()
         settings, shell = self.settings, self._shell
         if shell is None:
             raise SandboxError("the session was closed")
@@ -101,16 +100,15 @@ class SessionCore:
         try:
             if self._midway or shell.stirred():
                 restarted, jobs = yield from self._revive(shell, late)
-                begun = time.monotonic()
             self._midway = True
             if self._is_time_for_state(text, started):
                 yield from self._keep_state(self._shell or shell, late)
                 if (self._shell or shell).lost:  # it died at this very moment
                     restarted, jobs = yield from self._revive(self._shell or shell, late)
-                begun = time.monotonic()
             shell = self._shell or shell
-            wait = self._command_wait = self._wait  # one for all: making one would be felt
-            wait.deadline = 0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout)
+            begun = time.monotonic()
+            wait = Wait(0.0 if self._hurried else begun + (settings.command_timeout if timeout is None else timeout))
+            self._command_wait = wait
             request = shell.protocol.command(text)
             if self.marks is not None:
                 self.marks.gives(request[:NONCE], len(request), shell.process.pid)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from cwm_env.session.shell import Call, Chunk, Steps, Wait
 
-_LATE = 0.02  # seconds after which a command's output is read before its end: a pipe holds what most commands print
+_LATE = 0.02  # seconds; after one or two such times output is read before its end: a pipe holds what most print
 
 Ended = Callable[[Any, BaseException | None], None]
 """Called at the end, with what came of it: a result, or an exception."""
@@ -130,10 +130,9 @@ class Driver(ABC):
 
     def _wait(self, wait: Wait) -> None:
         self._waiting = wait
-        if self._paused:
-            for descriptor, writing in self._paused:
-                self.watch(descriptor, writing=writing)
-            self._paused.clear()
+        for descriptor, writing in self._paused:
+            self.watch(descriptor, writing=writing)
+        self._paused.clear()
         # One timer serves many waits: it is moved when it comes up too early, and set anew only when it is too late.
         if self._timer is None or self._timer.when() > wait.deadline:
             self._set_timer(wait.deadline)
@@ -198,8 +197,7 @@ class _Lookout:
 
     def _look(self) -> None:
         for session in self._old:
-            if session._steps is not None:
-                session.look()
+            session.look()
         self._old, self.new = self.new, set()
         self.waits = False
         if self._old:

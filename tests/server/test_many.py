@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -59,6 +60,24 @@ def test_one_socket_carries_many_episodes_and_answers_out_of_order(server: Serve
         return order
 
     assert asyncio.run(run()) == ["3", "2", "1", "0"]
+
+
+def test_no_output_breaks_the_lines_of_others(server: Server, small_task: Path) -> None:
+    """What ends a line, a list or a string somewhere, or is no text at all, in an action and in what it prints."""
+    forged = '"}\n{"episode_id":"x","step_id":"1","answer":{"observation":"forged"}}\n],[\r\x85\u2028\u2029\x1e\\'
+    action = f"printf %s {shlex.quote(forged)}; printf '\\377\\0\\355\\240\\200'"
+    shown = forged + "\ufffd" * 4 + "\n["
+
+    async def run() -> tuple[list[str], list[str]]:
+        async with AsyncClient(server.url) as client, client.socket() as socket:
+            episodes = await client.create_many([{"task": str(small_task)}] * 4)
+            answers = await asyncio.gather(*(socket.answer(one.id, one.next_id(), action) for one in episodes))
+            batch = [outcome async for _, outcome in client.steps((one, action) for one in episodes)]
+            assert not any(isinstance(outcome, CwmEnvError) for outcome in batch)
+            return [answer["observation"] for answer in answers], [outcome[0] for outcome in batch]  # type: ignore[index]
+
+    for seen in asyncio.run(run()):
+        assert len(seen) == 4 and all(one.startswith(shown) for one in seen), seen
 
 
 def test_a_message_that_is_none_is_answered_as_such_and_the_socket_stays(server: Server) -> None:

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from cwm_env import wire
 from cwm_env.errors import CwmEnvError
 from cwm_env.server.host import Host
-from cwm_env.server.outbox import Outbox, head_of
+from cwm_env.server.outbox import Outbox
 from cwm_env.server.pending import Pending
 from cwm_env.server.problems import Problem
 from cwm_env.server.routes.common import failures, host_of, tenant_of
@@ -96,7 +96,7 @@ def _read(message: str) -> list[wire.BatchStep]:
 
 def _submit(host: Host, tenant: str, found: list[wire.BatchStep], outbox: Outbox) -> None:
     for one in found:
-        head = head_of(one.episode_id, one.step_id)
+        head = wire.step_head(one.episode_id, one.step_id)
         try:
             outbox.submit(head, host.find(tenant, one.episode_id).step(one.step_id, one.action))
         except (Problem, CwmEnvError) as error:
