@@ -1,6 +1,6 @@
 """How many episodes and steps a server carries: real bash over loopback, client and server on one machine.
 
-    python -m benchmarks.load [--episodes 2000] [--seconds 5] [--rounds 3] [--openenv]
+    python -m benchmarks.load [--episodes 2000] [--seconds 5] [--rounds 3] [--openenv] [--no-cpu-limits]
 
 Prints, for single HTTP requests, batches and the WebSocket: steps a second, p50 and p99 of a step, errors; and the
 resets, and the server's memory with all episodes alive. With ``--openenv``, OpenEnv's own server with an echo
@@ -205,14 +205,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--openenv", action="store_true")
+    parser.add_argument("--no-cpu-limits", action="store_true", help="as `cwm-env serve` has it")
     arguments = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(f"{len(os.sched_getaffinity(0))} cores, load before: {os.getloadavg()[0]:.1f}")
-    with server("--lease", "3600") as (url, pid):
+    options = ("--lease", "3600", *(["--no-cpu-limits"] if arguments.no_cpu_limits else []))
+    with server(*options) as (url, pid):
         uvloop.run(measure(url, pid, arguments.episodes, arguments.seconds, arguments.rounds))
     if arguments.openenv:
-        with server("--lease", "3600") as (url, _):
+        with server(*options) as (url, _):
             beside_openenv(url, 64, arguments.seconds, arguments.rounds)
 
 

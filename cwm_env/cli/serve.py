@@ -26,6 +26,11 @@ from cwm_env.errors import InputError
 @click.option("--resets", type=click.IntRange(min=1), help="Sandboxes made at once.")
 @click.option("--resets-per-token", type=click.IntRange(min=1), help="The same for each token.")
 @click.option("--gradings", type=click.IntRange(min=1), help="Hidden tests run at once.")
+@click.option(
+    "--cpu-limits/--no-cpu-limits",
+    default=True,
+    help="Without: no limit `cpus`, no equal shares, and more steps a second among thousands of light episodes.",
+)
 @click.option("--warm", type=click.IntRange(min=0), help="Ready sandboxes kept for each image in use.")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds for running steps at shutdown.")
 @click.option(

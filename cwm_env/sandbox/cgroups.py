@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,11 +33,37 @@ class Cgroups:
     """Controller to the directory below which groups are made; in v2 it is the same for all."""
     why_not: str = ""
     """What stands in the way of the controllers that are missing."""
+    crowds: Path | None = None
+    """Where each spawner makes a group for all its sandboxes, which share the processors in it as processes do."""
+
+    def crowded(self) -> Cgroups:
+        """The same, but for the processors one group of all the sandboxes of a spawner instead of one of each."""
+        rest = {controller: home for controller, home in self.homes.items() if controller != "cpu"}
+        return replace(self, homes=rest, crowds=self.homes.get("cpu"))
 
     @property
     def directories(self) -> list[Path]:
         """The homes, each once, in the order in which ``settings`` counts them."""
         return list(dict.fromkeys(self.homes.values()))
+
+    def places(self, crowd: str) -> list[Path]:
+        """For each of ``directories``, where groups are made by the spawner whose crowd has that name."""
+        return [self._place(home, crowd) for home in self.directories]
+
+    def gather(self, crowd: str, spawner: int) -> None:
+        """Make the group of a spawner's crowd, if there are crowds; before its first sandbox.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        if self.crowds is None:
+            return
+        group = self.crowds / crowd
+        group.mkdir()
+        if self.version == "v1":  # what it starts is born where it is
+            (group / "cgroup.procs").write_text(str(spawner))
+        elif self.homes:
+            (group / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in self.homes))
 
     def settings(self, limits: Limits, in_memory: bool) -> list[tuple[str, str]]:
         """What makes the limits of one sandbox: ``("set", "HOME/FILE=VALUE")`` pairs, ``try`` where it may fail.
@@ -104,13 +130,18 @@ class Cgroups:
         if home is None:
             return ""
         try:
-            descriptor = os.open(f"{home}/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+            path = self._place(home, crowd_of(name)) / name / file
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return ""
         try:
             return os.read(descriptor, 4096).decode()
         finally:
             os.close(descriptor)
+
+    def _place(self, home: Path, crowd: str) -> Path:
+        """In v2 a group has all controllers that its parent hands on, so a crowd is the parent of its members."""
+        return home / crowd if self.crowds is not None and self.version == "v2" else home
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +165,11 @@ def _row(text: str, name: str) -> int | None:
 
 def _scaled(value: int | None, unit: float) -> float | None:
     return None if value is None else value / unit
+
+
+def crowd_of(name: str) -> str:
+    """The crowd that the sandbox of that name is in: number 0 of the same lease, where sandboxes begin with 1."""
+    return f"{name.rpartition('-')[0]}-0"
 
 
 def find(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Cgroups:

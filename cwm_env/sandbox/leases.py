@@ -51,11 +51,18 @@ class Lease:
         self.id = secrets.token_hex(5)
         self.directory = runtime_dir() / "leases" / self.id
         unlocked = self.directory.with_name(f".{self.id}")  # nobody may take it for one that was left behind
-        (unlocked / _UPPERS).mkdir(parents=True)
-        (unlocked / _RESOURCES).write_text(json.dumps({"cgroups": [str(home) for home in cgroup_homes]}))
-        self.lock = os.open(unlocked / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
-        unlocked.rename(self.directory)
+        self.lock = -1
+        try:
+            (unlocked / _UPPERS).mkdir(parents=True)
+            (unlocked / _RESOURCES).write_text(json.dumps({"cgroups": [str(home) for home in cgroup_homes]}))
+            self.lock = os.open(unlocked / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+            unlocked.rename(self.directory)
+        except OSError:
+            if self.lock >= 0:
+                os.close(self.lock)
+            shutil.rmtree(unlocked, ignore_errors=True)
+            raise
 
     @classmethod
     def adopted(cls, lease: str) -> Lease:
@@ -149,7 +156,9 @@ def _clear(directory: Path) -> Pruned:
 
 def _clear_cgroups(homes: Sequence[Path], prefix: str) -> tuple[int, int]:
     """Kill what is in the groups, and remove them; how many processes and groups there were."""
-    groups = [group for home in dict.fromkeys(homes) if home.is_dir() for group in home.glob(f"{prefix}*")]
+    names = f"{prefix}*/{prefix}*", f"{prefix}*"  # in v2 a crowd has its sandboxes' groups in it
+    found = [group for home in homes if home.is_dir() for name in names for group in home.glob(name)]
+    groups = list(dict.fromkeys(found))
     killed: set[int] = set()
     removed = 0
     deadline = time.monotonic() + _KILL_SECONDS

@@ -18,8 +18,10 @@ from cwm_env.envs.shell import left_session, open_async_session
 from cwm_env.errors import InfrastructureError, TaskError
 from cwm_env.grading import Grader
 from cwm_env.images import ImageStore
+from cwm_env.sandbox import cgroups
 from cwm_env.sandbox.base import Backend, Process, Sandbox
 from cwm_env.sandbox.handover import Handover, Portable
+from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.sandbox.usage import Usage
 from cwm_env.server.pace import Pace
@@ -60,6 +62,8 @@ class Machine:
         self._fresh: dict[object, tuple[float, Any]] = {}
         self._warm: dict[_Key, deque[Place]] = {}
         self._backends: dict[str, Backend] = {}
+        if not settings.cpu_limits:
+            self._backends["namespaces"] = NamespacesBackend(cgroups=cgroups.find().crowded())
         self._refilling: set[asyncio.Task[None]] = set()
         self._closed = False
 

@@ -37,6 +37,8 @@ class Settings:
     """Sandboxes made at once."""
     resets_per_token: int | None = None
     """None for as many as in all: the tokens take turns."""
+    cpu_limits: bool = True
+    """Whether each sandbox has a share of the processors of its own, and its limit ``cpus`` holds."""
     gradings: int = field(default_factory=lambda: max(1, _cores()))
     """Hidden tests run at once."""
     memory_floor: int = 512 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from cwm_env import sandbox as sandboxes
 from cwm_env.sandbox import leases
 from cwm_env.sandbox.base import Sandbox
+from cwm_env.sandbox.cgroups import crowd_of
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
 from tests.sandbox.tools import needs_python, said, shell
@@ -171,9 +173,10 @@ def test_a_snapshot_is_an_image_from_which_others_begin(own: NamespacesBackend, 
 CLIENT = """
 import sys, time
 from pathlib import Path
+from cwm_env.sandbox import cgroups
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
-backend = NamespacesBackend(spawners=1)
+backend = NamespacesBackend(spawners=1, cgroups=cgroups.find().crowded() if "crowded" in sys.argv else None)
 image = Image("x", "sha256:0", (Path(sys.argv[1]),), host_mounts=("/usr",))
 upper = Path(sys.argv[2]); upper.mkdir()
 made = [backend.create(image, Limits()), backend.create(image, Limits(), upper=upper)]
@@ -184,16 +187,18 @@ time.sleep(60)
 """
 
 
+@pytest.mark.parametrize("how", ["each its own", "crowded"])
 @pytest.mark.parametrize("victims", [["client"], ["spawner"], ["spawner", "client"], ["client", "spawner"]])
 def test_nothing_survives_a_client_and_a_spawner_that_were_killed(
-    own: NamespacesBackend, image: Image, tmp_path: Path, victims: list[str]
+    own: NamespacesBackend, image: Image, tmp_path: Path, victims: list[str], how: str
 ) -> None:
-    command = [sys.executable, "-c", CLIENT, str(image.layers[0]), str(tmp_path / "upper")]
+    command = [sys.executable, "-c", CLIENT, str(image.layers[0]), str(tmp_path / "upper"), how]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert client.stdout
     spawner, *names = client.stdout.readline().split()
-    assert groups(own, names[0]) or not own.cgroups.directories
+    names.append(crowd_of(names[0]))
+    assert groups(own, names[-1 if how == "crowded" else 0]) or not own.cgroups.directories
     pids = {"client": client.pid, "spawner": int(spawner)}
     for victim in victims:
         os.kill(pids[victim], signal.SIGKILL)
@@ -210,6 +215,19 @@ def test_nothing_survives_a_client_and_a_spawner_that_were_killed(
     assert eventually(lambda: not subprocess.run(["pgrep", "-f", "sleep 1234567"], stdout=subprocess.PIPE).stdout)
     assert (tmp_path / "upper" / "repo" / "kept").read_text() == "kept\n"
     assert not list(leases.runtime_dir().glob(f"leases/{names[0].split('-')[1]}"))
+
+
+def test_a_lease_that_could_not_be_taken_out_leaves_nothing(own_leases: None) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open("/", os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, usual[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            leases.Lease()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    assert not any((leases.runtime_dir() / "leases").iterdir())
 
 
 def test_prune_leaves_what_is_alive_alone(own: NamespacesBackend, image: Image) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cwm_env.sandbox import cgroups
 from cwm_env.sandbox.base import Sandbox
-from cwm_env.sandbox.cgroups import Cgroups
+from cwm_env.sandbox.cgroups import Cgroups, crowd_of
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
 from tests.sandbox.test_lifecycle import eventually
@@ -156,6 +157,43 @@ def test_a_sandbox_is_born_in_its_v2_group_and_the_group_is_removed(image: Image
 
 def is_v2(path: Path) -> bool:
     return (path / "cgroup.controllers").is_file() and os.access(path, os.W_OK)
+
+
+def members(group: Path) -> set[str]:
+    return {pid for file in group.rglob("cgroup.procs") for pid in file.read_text().split()}
+
+
+def test_a_crowd_shares_the_processors_and_nothing_else(image: Image) -> None:
+    found = cgroups.find()
+    if not {"cpu", "memory", "pids"} <= set(found.homes):
+        pytest.skip("no control group limits the CPU here")
+    backend = NamespacesBackend(spawners=1, cgroups=found.crowded())
+    try:
+        assert backend.info()["cpus"] == "not enforced"
+        sandboxes = [backend.create(image, SMALL) for _ in range(2)]
+        crowd = found.homes["cpu"] / crowd_of(sandboxes[0].id)
+        for sandbox in sandboxes:
+            sandbox.spawn(["sleep", "60"]).close()
+            assert not (found.homes["cpu"] / sandbox.id).exists()
+            assert not list(crowd.rglob(f"{sandbox.id}/cpu.max"))
+            place = crowd if found.version == "v2" else found.homes["memory"]
+            assert len(members(place / sandbox.id)) == 2 and members(place / sandbox.id) < members(crowd)
+            before = sandbox.usage()
+            shell(sandbox, "for i in {1..40}; do sleep 1 & done 2>/dev/null; wait")
+            assert "processes" in sandbox.usage().hit_since(before)
+    finally:
+        backend.close()
+    assert not crowd.exists()
+
+
+def test_where_the_groups_of_a_crowd_lie() -> None:
+    v1 = Cgroups("v1", {"memory": Path("/m"), "cpu": Path("/c"), "pids": Path("/p")}).crowded()
+    v2 = Cgroups("v2", dict.fromkeys(("cpu", "memory", "pids"), Path("/u"))).crowded()
+    without = Cgroups("v1", {"memory": Path("/m")})
+    assert v1.places("cwm-x-0") == [Path("/m"), Path("/p")]
+    assert v2.places("cwm-x-0") == [Path("/u/cwm-x-0")]
+    assert without.crowded() == without
+    assert not [setting for setting in (*v1.settings(SMALL, True), *v2.settings(SMALL, True)) if "cpu" in setting[1]]
 
 
 def test_settings_name_the_files_of_each_version() -> None:

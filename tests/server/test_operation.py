@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from cwm_env.sandbox import cgroups
+from cwm_env.sandbox.cgroups import crowd_of
 from cwm_env.server.admission import Admission
 from cwm_env.server.problems import Problem
 from cwm_env.server.settings import Settings
@@ -123,6 +125,25 @@ def test_uvicorn_by_itself_serves_the_same_and_lets_nobody_in_without_a_token(tm
         _answer(f"http://127.0.0.1:{port}/healthz").close()
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/tasks")
+
+
+def test_without_limits_of_the_processors_episodes_share_them_in_one_group(
+    start_server: Start, small_task: Path
+) -> None:
+    home = cgroups.find().homes.get("cpu")
+    if home is None:
+        pytest.skip("no control group limits the CPU here")
+    server = start_server("--no-cpu-limits")
+    episode = server.begin(small_task)
+    server.step(episode, "cd /tmp", "1")
+    traces = server.traces()
+    names = [group.name for lease in traces.leases for group in home.glob(f"cwm-{lease}-*")]
+    assert names and all(name == crowd_of(name) for name in names)
+    server.kill()
+    server.start()
+    assert server.step(episode, "pwd", "2")["observation"].startswith("/tmp")
+    server.stop()
+    assert traces.left() == []
 
 
 def test_a_log_is_lines_of_json(start_server: Start) -> None:

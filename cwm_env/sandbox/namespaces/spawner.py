@@ -55,12 +55,15 @@ class Spawner:
     def _start(self, program: Path, cgroups: Cgroups) -> None:
         with contextlib.ExitStack() as undo:
             try:
-                self.lease = leases.Lease(cgroups.directories)
+                homes = [*cgroups.directories, *([cgroups.crowds] if cgroups.crowds else [])]
+                self.lease = leases.Lease(homes)
                 undo.callback(self.lease.end)
                 self._socket, theirs = socket.socketpair()
                 undo.callback(self._socket.close)
+                crowd = self.lease.name(0)
                 with theirs:
-                    self._process = _start(program, theirs.fileno(), self.lease.lock, cgroups.directories)
+                    self._process = _start(program, theirs.fileno(), self.lease.lock, cgroups.places(crowd))
+                cgroups.gather(crowd, self._process.pid)
                 self.pid = self._process.pid
                 self._ended = os.pidfd_open(self.pid)
             except OSError as error:
