@@ -59,10 +59,18 @@ class Lease:
             fcntl.flock(self.lock, fcntl.LOCK_EX)
             unlocked.rename(self.directory)
         except OSError:
-            if self.lock >= 0:
-                os.close(self.lock)
-            shutil.rmtree(unlocked, ignore_errors=True)
+            self._undo(unlocked)
             raise
+
+    def _undo(self, unlocked: Path) -> None:
+        """Remove what there is of it, without a descriptor: there may be none left."""
+        if self.lock >= 0:
+            os.close(self.lock)
+        with contextlib.suppress(OSError):
+            (unlocked / _UPPERS).rmdir()
+            for file in (_RESOURCES, _LOCK):
+                (unlocked / file).unlink(missing_ok=True)
+            unlocked.rmdir()
 
     @classmethod
     def adopted(cls, lease: str) -> Lease:
