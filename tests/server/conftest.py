@@ -30,7 +30,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.state, self.url = state, f"http://127.0.0.1:{self.port}"
-        self._options = options
+        self.options = options
         self.runtime = state.parent / f"{state.name}.run"
         self.runtime.mkdir(exist_ok=True)
         self.keeper = 0
@@ -43,7 +43,7 @@ class Server:
         command = [sys.executable, "-m", "cwm_env", "serve", "--port", str(self.port), "--state", str(self.state)]
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.runtime)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, *self._options], stderr=log, stdout=log, env=environment)
+            self.process = subprocess.Popen([*command, *self.options], stderr=log, stdout=log, env=environment)
         deadline = time.monotonic() + 90
         while True:
             try:

@@ -142,8 +142,17 @@ def test_without_limits_of_the_processors_episodes_share_them_in_one_group(
     server.kill()
     server.start()
     assert server.step(episode, "pwd", "2")["observation"].startswith("/tmp")
+    server.kill()
+    server.options = ()  # what the spawners that live on have made is arranged otherwise
+    server.start()
+    assert server.step(episode, "pwd", "3")["observation"].startswith("/tmp")
+    for _ in range(4):
+        assert server.step(server.begin(small_task), "echo its own", "1")["observation"].startswith("its own")
+    later = server.traces()
+    names = [group.name for lease in later.leases for group in home.glob(f"cwm-{lease}-*")]
+    assert any(name != crowd_of(name) for name in names)
     server.stop()
-    assert traces.left() == []
+    assert traces.left() == [] and later.left() == []
 
 
 def test_a_log_is_lines_of_json(start_server: Start) -> None:

@@ -181,7 +181,7 @@ class NamespacesBackend:
 
     def adopt_maker(self, maker: Handover) -> None:
         """As ``Portable.adopt_maker``."""
-        self._spawners.adopt(Spawner(self.cgroups, maker))
+        self._spawners.adopt(Spawner(self.cgroups, maker), self.cgroups)
 
     def adopt(self, handover: Handover, image: Image, limits: Limits) -> tuple[NamespaceSandbox, Process]:
         """As ``Portable.adopt``."""

@@ -43,6 +43,8 @@ class Spawner:
         self.lock = threading.Lock()
         self.owner = os.getpid()
         self.pid = 0
+        self.crowded = cgroups.crowds is not None if handover is None else handover.about["crowded"]
+        """Whether its sandboxes have no groups of their own for the processors."""
         self._process: subprocess.Popen[bytes] | None = None  # where it is a child of ours, to be buried by us
         # Above all that its clients before this one can have counted up to.
         self._numbers = itertools.count(time.monotonic_ns() // 1000 if handover else 1)
@@ -85,7 +87,8 @@ class Spawner:
 
     def hand_over(self) -> Handover:
         """What another process needs to go on with it."""
-        return Handover({"lease": self.lease.id, "pid": self.pid}, (self._socket.fileno(), self._ended))
+        about = {"lease": self.lease.id, "pid": self.pid, "crowded": self.crowded}
+        return Handover(about, (self._socket.fileno(), self._ended))
 
     def next_name(self) -> str:
         """A name for a new sandbox, unique on this machine."""
@@ -145,6 +148,7 @@ class Spawners:
         self.count = count
         self._lock = threading.Lock()
         self._slots: list[Spawner | None] = [None] * count
+        self._retired: list[Spawner] = []  # whose groups are arranged otherwise than ours: they make no more
         self._turn = itertools.count()
 
     def choose(self, cgroups: Cgroups) -> Spawner:
@@ -165,9 +169,12 @@ class Spawners:
             self._slots[slot] = spawner
             return spawner
 
-    def adopt(self, spawner: Spawner) -> None:
-        """Take in one that another process started."""
+    def adopt(self, spawner: Spawner, cgroups: Cgroups) -> None:
+        """Take in one that another process started; it makes sandboxes if ours are to be arranged as its are."""
         with self._lock:
+            if spawner.crowded != (cgroups.crowds is not None):
+                self._retired.append(spawner)
+                return
             slot = next((slot for slot, there in enumerate(self._slots) if there is None), None)
             if slot is None:
                 self._slots.append(spawner)
@@ -177,7 +184,7 @@ class Spawners:
 
     def alive(self) -> list[Spawner]:
         """Those that run."""
-        return [spawner for spawner in self._slots if spawner]
+        return [spawner for spawner in (*self._slots, *self._retired) if spawner]
 
     def drop(self, spawner: Spawner) -> None:
         """Put nothing in the place of one that died."""
@@ -187,7 +194,7 @@ class Spawners:
 
     def disown(self) -> None:
         """Forget them all, in a fork of the process that started them."""
-        self._slots = [None] * self.count
+        self._slots, self._retired = [None] * self.count, []
 
     def pids(self) -> list[int]:
         """Process ids of those that run."""
@@ -196,8 +203,8 @@ class Spawners:
     def close(self) -> None:
         """End them all. Idempotent; others can be started afterwards."""
         with self._lock:
-            spawners, self._slots = self._slots, [None] * self.count
-        for spawner in filter(None, spawners):
+            spawners, self._slots, self._retired = self.alive(), [None] * self.count, []
+        for spawner in spawners:
             spawner.close()
 
 
