@@ -188,6 +188,21 @@ def test_a_crowd_shares_the_processors_and_nothing_else(image: Image) -> None:
     assert not crowd.exists()
 
 
+def test_in_a_crowd_nothing_is_seen_of_the_others_and_a_hog_cannot_shut_them_out(image: Image) -> None:
+    backend = NamespacesBackend(spawners=1, cgroups=cgroups.find().crowded())
+    try:
+        hog, other = (backend.create(image, SMALL) for _ in range(2))
+        seen = said(shell(hog, "cat /proc/self/cgroup")).splitlines()
+        assert seen and all(line.endswith(":/") for line in seen)  # not the crowd's name, nor a way out of it
+        for kind in ("cgroup -o cpu", "cgroup2"):
+            assert shell(hog, f"mkdir -p /tmp/c; mount -t {kind} none /tmp/c").exit_code != 0
+        assert shell(hog, "echo 1 > /sys/fs/cgroup/cpu/cpu.shares").exit_code != 0
+        hog.spawn(["bash", "-c", "for i in {1..20}; do while :; do :; done & done 2>/dev/null; wait"]).close()
+        assert said(shell(other, "echo still served")) == "still served"
+    finally:
+        backend.close()
+
+
 def test_where_the_groups_of_a_crowd_lie() -> None:
     v1 = Cgroups("v1", {"memory": Path("/m"), "cpu": Path("/c"), "pids": Path("/p")}).crowded()
     v2 = Cgroups("v2", dict.fromkeys(("cpu", "memory", "pids"), Path("/u"))).crowded()
