@@ -13,13 +13,14 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cwm_env.grading.outline import altered, outline
+from cwm_env.grading.altering import altered
+from cwm_env.grading.outline import outline
 from cwm_env.types import Runner, TestStatus
 
 _random = secrets.SystemRandom()
 _WORDS = "value index order empty nested result input state pair first keys copy large simple default length mixed none"
 _EXCEPTIONS = ("ValueError", "KeyError", "TypeError", "IndexError", "RuntimeError", "AttributeError")
-_COPIES = 2
+_COPIES = 4
 _ATTEMPTS = 1000  # where a run leaves out every name of ours, it leaves out too what it is to show
 
 # In each, two values differ, nothing is raised where something should be, or something is raised.
@@ -113,11 +114,12 @@ def plant(
         name = _fresh("test_", taken, words, "_", left_out)
         names.append(name)
         texts.append((_random.choice(places), _own(shape, group, name)))
-    candidates = [test for test in module.copyable if test.name in copied and not left_out.holds(*test.path)]
-    for test in _random.sample(candidates, min(_COPIES, len(candidates))):
+    copyable = [test for test in module.copyable if test.name in copied and not left_out.holds(*test.path)]
+    candidates = [(test, alteration) for test in copyable for alteration in test.alterations]
+    for test, alteration in _random.sample(candidates, min(_COPIES, len(candidates))):
         name = _fresh("test_", taken, words, "_", left_out, test.path[:-1])
         names.append(name)
-        texts.append((test.last_line, altered(test, name, _random)))
+        texts.append((test.last_line, altered(test, alteration, name, _random)))
     return Planted(_insert(source, texts), tuple(names))
 
 

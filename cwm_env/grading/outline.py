@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import random
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cwm_env.grading.altering import Test, alterations
+
 _STEERED = re.compile(r"skip|xfail|exit\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """A test that compares for equality."""
-
-    __test__ = False  # not one of ours, whatever pytest thinks of its name
-
-    path: tuple[str, ...]
-    """The name of its class, if it has one, and its own."""
-    source: str
-    """Without its docstring, at the left margin."""
-    last_line: int
-    indentation: int
-    """Columns; more than none for a method."""
-
-    @property
-    def name(self) -> str:
-        """Its own name."""
-        return self.path[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +41,6 @@ def outline(source: bytes) -> Outline:
     return Outline(tuple(_boundaries(body)), tuple(_copyable(body)), bool(parametrised), tuple(words))
 
 
-def altered(test: Test, name: str, chance: random.Random) -> str:
-    """The test under another name, in which every value that is compared is expected to be another."""
-    function = ast.parse(test.source).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    function.name = name
-    changed = ast.fix_missing_locations(_Alter(chance).visit(function))
-    return textwrap.indent(ast.unparse(changed), " " * test.indentation)
-
-
 def _boundaries(body: Sequence[ast.stmt]) -> list[int]:
     found: list[int] = []
     begun = False
@@ -89,16 +60,16 @@ def _copyable(body: Sequence[ast.stmt]) -> list[Test]:
     places: list[tuple[tuple[str, ...], Sequence[ast.stmt]]] = [((), body)]
     places += [((node.name,), node.body) for node in body if isinstance(node, ast.ClassDef)]
     return [
-        Test((*within, function.name), source, function.end_lineno or 0, function.col_offset)
+        Test((*within, function.name), ast.unparse(bare), tuple(found), function.end_lineno or 0, function.col_offset)
         for within, place in places
         for function in place
         if isinstance(function, ast.FunctionDef)
-        if (source := _bare(function)) and any(_equality(node) is not None for node in function.body)
+        if (bare := _bare(function)) and (found := alterations(bare))
     ]
 
 
-def _bare(function: ast.FunctionDef) -> str:
-    """The source of a test without its docstring and with one set of parameters; empty where it cannot be copied."""
+def _bare(function: ast.FunctionDef) -> ast.FunctionDef | None:
+    """A test without its docstring and with one set of parameters; None where it cannot be copied."""
     tree = ast.parse(ast.unparse(function)).body[0]
     assert isinstance(tree, ast.FunctionDef)
     if ast.get_docstring(tree, clean=False) is not None:
@@ -106,61 +77,22 @@ def _bare(function: ast.FunctionDef) -> str:
     for decorator in tree.decorator_list:
         name = ast.unparse(decorator.func) if isinstance(decorator, ast.Call) else ""
         if not isinstance(decorator, ast.Call) or not name.endswith((".parametrize", ".usefixtures")):
-            return ""
+            return None
         if name.endswith(".parametrize"):
             if len(decorator.args) < 2 or not isinstance(decorator.args[1], (ast.List, ast.Tuple)):
-                return ""
+                return None
             decorator.args[1].elts = decorator.args[1].elts[:1]
             decorator.keywords = [keyword for keyword in decorator.keywords if keyword.arg != "ids"]
-    source = ast.unparse(tree)
-    return "" if _STEERED.search(source) else source
+    return None if _leaves_early(tree) or _STEERED.search(ast.unparse(tree)) else tree
 
 
-def _equality(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
-    """Both sides of a statement that says that two values are equal."""
-    if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
-        test = node.test
-        return (test.left, test.comparators[0]) if len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq) else None
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        call = node.value
-        if node.value.func.attr == "assertEqual" and len(call.args) >= 2:
-            return call.args[0], call.args[1]
-    return None
-
-
-class _Alter(ast.NodeTransformer):
-    """Replaces one side of every equality that a test asserts, the one that says what is expected."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        sides = _equality(node)
-        if sides is None:
-            return super().generic_visit(node)
-        left, right = sides
-        swap = _computes(right) > _computes(left)
-        new = self._other(left if swap else right)
-        new_sides = [new, right] if swap else [left, new]
-        if isinstance(node, ast.Assert):
-            return ast.Assert(ast.Compare(new_sides[0], [ast.Eq()], [new_sides[1]]), node.msg)
-        assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-        return ast.Expr(ast.Call(node.value.func, [*new_sides, *node.value.args[2:]], node.value.keywords))
-
-    def _other(self, expected: ast.expr) -> ast.expr:
-        """A value of the same kind that nothing honest is equal to; of an unknown kind, a new object."""
-        number = self._chance.randrange(10**6, 10**9)
-        if isinstance(expected, (ast.List, ast.Tuple)):
-            return type(expected)([*expected.elts, ast.Constant(number)], ast.Load())
-        value = expected.value if isinstance(expected, ast.Constant) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float, str, bytes)):
-            return ast.parse("object()", mode="eval").body
-        if isinstance(value, str):
-            return ast.Constant(f"{value}{number}")
-        return ast.Constant(value + str(number).encode() if isinstance(value, bytes) else value + number)
-
-
-def _computes(node: ast.expr) -> int:
-    """How much an expression looks like what is tested: 2 for a call, 1 for a name, 0 for a literal."""
-    parts = list(ast.walk(node))
-    return 2 if any(isinstance(part, ast.Call) for part in parts) else any(isinstance(part, ast.Name) for part in parts)
+def _leaves_early(test: ast.FunctionDef) -> bool:
+    """Whether it may end before its last statement without having failed."""
+    inside: list[ast.AST] = list(test.body)
+    while inside:
+        node = inside.pop()
+        if isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)):
+            return True
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            inside.extend(ast.iter_child_nodes(node))
+    return False

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cwm_env.grading import canaries
-from cwm_env.grading.outline import altered, outline
+from cwm_env.grading.altering import altered
+from cwm_env.grading.outline import outline
 from cwm_env.types import Runner
 
 PLAIN = b'''"""Doc."""
@@ -146,13 +147,13 @@ def test_names_are_new_and_never_the_same(runner: Runner) -> None:
 def test_a_copy_expects_another_value_of_the_same_kind() -> None:
     tests = {test.name: test for test in outline(PLAIN).copyable}
     assert set(tests) == {"test_one", "test_in_group", "test_fixture"}
-    copy = altered(tests["test_in_group"], "test_new", random.Random(1))
+    copy = altered(tests["test_in_group"], (0, 0), "test_new", random.Random(1))
     assert copy.startswith("    def test_new(self):") and not copy.endswith("self.x == 1")
-    (function,) = ast.parse(altered(tests["test_one"], "test_new", random.Random(1))).body
+    (function,) = ast.parse(altered(tests["test_one"], (1, 0), "test_new", random.Random(1))).body
     assert isinstance(function, ast.FunctionDef) and len(function.decorator_list) == 1
     assert "[1]" in ast.unparse(function.decorator_list[0]) and "ids" not in ast.unparse(function.decorator_list[0])
-    assert altered(tests["test_fixture"], "test_new", random.Random(1)).endswith("== two")
-    assert "assert 2 ==" not in altered(tests["test_fixture"], "test_new", random.Random(1))
+    assert altered(tests["test_fixture"], (0, 0), "test_new", random.Random(1)).endswith("== two")
+    assert "assert 2 ==" not in altered(tests["test_fixture"], (0, 0), "test_new", random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -176,3 +177,108 @@ def test_the_output_does_not_speak_of_canaries() -> None:
     assert "secret" not in shown and "canary" not in shown
     assert all(word in shown for word in ("test_a", "x\n", "test_c[1]", "y\n", "FAILED f::test_c"))
     assert canaries.hide(said, []) == said
+
+
+ASSERTING = """
+import contextlib
+import unittest
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
+
+
+def assert_identical(one, other):
+    assert one is other, "not the same"
+
+
+def test_statements():
+    nothing, some = None, [1, 2]
+    assert len(some) == 2
+    assert nothing is None
+    assert 1 in some
+    assert 1 in set(some)
+    assert "a" in "abc"
+    assert not nothing and some
+    assert 3 not in some
+    assert isinstance(some, list), "no list"
+    assert (np.array([1]) == [1]).all()
+    assert some[0] < some[1] <= 2
+
+
+def test_exceptions():
+    with pytest.raises(ValueError):
+        int("x")
+    with pytest.raises((KeyError, IndexError), match="range") as caught:
+        [][1]
+    with contextlib.nullcontext(), pytest.raises(Exception):
+        int("x")
+    pytest.raises(ValueError, int, "x")
+
+
+def test_helpers():
+    same, empty = object(), np.array([])
+    assert_identical(same, same)
+    assert_equal(empty, [])
+    assert_array_equal(np.arange(3), np.arange(3))
+    assert_allclose(np.ones(2), 1.0)
+    assert_allclose(1.0, 1 + 1e-9)
+    np.testing.assert_almost_equal(1, 1)
+    np.testing.assert_array_almost_equal(empty, empty)
+
+
+class TestMethods(unittest.TestCase):
+    def test_methods(self):
+        self.assertEqual(len("ab"), 2)
+        self.assertAlmostEqual(1.0, 1 + 1e-9)
+        self.assertCountEqual([1, 2], (2, 1))
+        self.assertDictEqual({}, {})
+        self.assertTrue([1])
+        self.assertIn(1, [1])
+        self.assertIs(None, None)
+        self.assertIsNone(None)
+        with self.assertRaises(ValueError):
+            int("x")
+        with self.assertRaisesRegex(ValueError, "x"):
+            int("x")
+        self.assertRaises(ValueError, int, "x")
+"""
+
+
+def test_a_copy_fails_whatever_of_it_was_altered_and_runs_once_more(tmp_path: Path) -> None:
+    tests = [test for test in outline(ASSERTING.encode()).copyable if test.name.startswith("test_")]
+    assert [(test.name, len(test.alterations)) for test in tests] == [
+        ("test_statements", 10), ("test_exceptions", 7), ("test_helpers", 7), ("test_methods", 13)
+    ]  # fmt: skip
+    copies = [
+        altered(test, (statement, way), f"test_copy_{test.name}_{statement}_{way}", random.Random(1))
+        for test in reversed(tests)  # the methods first, for theirs is the class that the source ends with
+        for statement, way in test.alterations
+    ]
+    found = outcomes(tmp_path, (ASSERTING + "\n\n".join(["", *copies])).encode())
+    assert {name: found.pop(name) for name in [test.name for test in tests]} == {
+        test.name: ["PASSED"] for test in tests
+    }
+    assert len(found) == len(copies) and all(outcome == ["FAILED"] for outcome in found.values()), found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    if not x: return\n    assert x == 1",
+        "    for _ in x:\n        assert x == 1",
+        "    pytest.skip('no')\n    assert x == 1",
+        "    with pytest.raises(SystemExit): exit_()",
+        "    with pytest.raises(KeyboardInterrupt): x()",
+        "    check_everything(x, 1)",
+        "    assert_equal(*x)",
+        "    yield\n    assert x == 1",
+        "    unknown_helper(x, 1)",
+    ],
+)
+def test_what_might_not_fail_or_would_end_the_run_is_not_copied(body: str) -> None:
+    assert outline(f"def test_it(x):\n{body}\n".encode()).copyable == ()
+
+
+def test_a_function_in_a_test_may_return() -> None:
+    assert outline(b"def test_it():\n    def one(): return 1\n    assert one() == 1\n").copyable
