@@ -142,16 +142,29 @@ def _computes(node: ast.expr) -> int:
 
 
 def _other(expected: ast.expr, chance: random.Random) -> ast.expr:
-    """A value of the same kind that nothing honest is equal to; of an unknown kind, a new object."""
-    number = _number(chance)
-    if isinstance(expected, (ast.List, ast.Tuple)):
-        return type(expected)([*expected.elts, ast.Constant(number)], ast.Load())
-    value = expected.value if isinstance(expected, ast.Constant) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, bytes)):
-        return _expression("object()")
-    if isinstance(value, str):
-        return ast.Constant(f"{value}{number}")
-    return ast.Constant(value + str(number).encode() if isinstance(value, bytes) else value + number)
+    """A value of the same kind that nothing honest is equal to; of an unknown kind, a new object.
+
+    It looks like any other, and is far enough from what is expected for every tolerance.
+    """
+    few = chance.randrange(2, 99)
+    match expected:
+        case ast.List(elts=values) | ast.Tuple(elts=values):
+            return type(expected)([*values, ast.Constant(few)], ast.Load())
+        case ast.Set(elts=values):
+            return ast.Set([*values, ast.Constant(_number(chance))])
+        case ast.Dict(keys=keys, values=values):
+            return ast.Dict([*keys, ast.Constant(_number(chance))], [*values, ast.Constant(few)])
+        case ast.Constant(value=str(text)):
+            return ast.Constant(f"{text}{few}")
+        case ast.Constant(value=bytes(data)):
+            return ast.Constant(b"%s%d" % (data, few))
+        case ast.Constant(value=bool()):
+            return _expression("object()")
+        case ast.Constant(value=int() | float() as number):
+            return ast.Constant(number + (abs(number) + 1) * few)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return ast.Constant((number + 1) * few)
+    return _expression("object()")
 
 
 def _number(chance: random.Random) -> int:

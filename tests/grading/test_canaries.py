@@ -204,6 +204,12 @@ def test_statements():
     assert isinstance(some, list), "no list"
     assert (np.array([1]) == [1]).all()
     assert some[0] < some[1] <= 2
+    assert {1: 2} == dict([some])
+    assert set(some) == {1, 2}
+    assert -some[0] == -1
+    assert 1e300 == float("1e300")
+    assert bytes(some) == b"\\1\\2"
+    assert bool(some) == True
 
 
 def test_exceptions():
@@ -248,7 +254,7 @@ class TestMethods(unittest.TestCase):
 def test_a_copy_fails_whatever_of_it_was_altered_and_runs_once_more(tmp_path: Path) -> None:
     tests = [test for test in outline(ASSERTING.encode()).copyable if test.name.startswith("test_")]
     assert [(test.name, len(test.alterations)) for test in tests] == [
-        ("test_statements", 10), ("test_exceptions", 7), ("test_helpers", 7), ("test_methods", 13)
+        ("test_statements", 16), ("test_exceptions", 7), ("test_helpers", 7), ("test_methods", 13)
     ]  # fmt: skip
     copies = [
         altered(test, (statement, way), f"test_copy_{test.name}_{statement}_{way}", random.Random(1))
