@@ -83,8 +83,6 @@ def _false(test: ast.expr, chance: random.Random) -> ast.expr:
             return ast.Compare(left, [ast.Eq()], [_other(right, chance)])
         case ast.Compare(left=left, ops=[ast.Is()]):
             return ast.Compare(left, [ast.Is()], [_expression("object()")])
-        case ast.Compare(ops=[ast.In()], comparators=[container]):
-            return ast.Compare(_expression("object()"), [ast.In()], [container])
     return ast.Compare(test, [ast.Eq()], [ast.Constant(_number(chance))])
 
 
@@ -114,8 +112,8 @@ def _unfulfilled(call: ast.Call, chance: random.Random) -> ast.Call | None:
             new = [ast.List([first], ast.Load()), *call.args[1:]]
         case "assertIs" if second:
             new = [first, _expression("object()"), *call.args[2:]]
-        case "assertIn" if second:
-            new = [_expression("object()"), *call.args[1:]]
+        case "assertIn" if second:  # not of something else in the same place: looking for it there might never end
+            new = [first, ast.List([], ast.Load()), *call.args[2:]]
         case _:
             return None
     return ast.Call(call.func, new, call.keywords)
