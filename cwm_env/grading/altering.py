@@ -45,8 +45,17 @@ class Test:
 
 
 def alterations(test: ast.FunctionDef) -> list[tuple[int, int]]:
-    """The ways of altering a test: which of its statements, which always run unless it fails, and how."""
-    return [(index, way) for index, one in enumerate(test.body) for way in range(len(_changed(one, _ANY)))]
+    """The ways of altering a test: which of its statements, and how.
+
+    The statement always runs unless the test fails, and nothing after it looks as if it tidied up: a copy fails there,
+    and what it left behind might make other tests fail.
+    """
+    found: list[tuple[int, int]] = []
+    for index in reversed(range(len(test.body))):
+        found += [(index, way) for way in range(len(_changed(test.body[index], _ANY)))]
+        if _may_tidy_up(test.body[index]):
+            break
+    return found
 
 
 def altered(test: Test, alteration: tuple[int, int], name: str, chance: random.Random) -> str:
@@ -56,6 +65,18 @@ def altered(test: Test, alteration: tuple[int, int], name: str, chance: random.R
     statement, way = alteration
     copy.name, copy.body[statement] = name, _changed(copy.body[statement], chance)[way]
     return textwrap.indent(ast.unparse(ast.fix_missing_locations(copy)), " " * test.indentation)
+
+
+def _may_tidy_up(node: ast.AST) -> bool:
+    match node:
+        case ast.Delete():
+            return True
+        case ast.Expr(value=ast.Call() as call):
+            return not _name(call).startswith(("assert", "raises"))
+        case ast.With() if _changed(node, _ANY):
+            return False
+    inside = ast.iter_child_nodes(node)
+    return any(_may_tidy_up(child) for child in inside if isinstance(child, (ast.stmt, ast.excepthandler)))
 
 
 def _changed(node: ast.stmt, chance: random.Random) -> list[ast.stmt]:

@@ -280,10 +280,19 @@ def test_a_copy_fails_whatever_of_it_was_altered_and_runs_once_more(tmp_path: Pa
         "    assert_equal(*x)",
         "    yield\n    assert x == 1",
         "    unknown_helper(x, 1)",
+        "    assert x == 1\n    x.close()",
+        "    assert x == 1\n    for one in x:\n        one.close()",
+        "    assert x == 1\n    del x",
     ],
 )
 def test_what_might_not_fail_or_would_end_the_run_is_not_copied(body: str) -> None:
     assert outline(f"def test_it(x):\n{body}\n".encode()).copyable == ()
+
+
+def test_what_is_asserted_after_the_last_change_is_altered() -> None:
+    source = "def test_it(x):\n    assert not x\n    x.add(1)\n    assert x\n    y = sum(x)\n    assert y == 1\n"
+    (test,) = outline(source.encode()).copyable
+    assert [statement for statement, _ in test.alterations] == [4, 2]
 
 
 def test_a_function_in_a_test_may_return() -> None:
