@@ -18,6 +18,7 @@ _METHOD = re.compile(
     r"assert(Almost|Count|Dict|HTML|JSON|List|MultiLine|Query[Ss]et|Sequence|Set|Tuple|URL|XML)?Equals?"
 )
 _RAISES = re.compile(r"raises|assertRaises(Regex|Message)?")
+_SWALLOWS = re.compile(r"(?i)catch(?!_warnings)|expect|fail|ignor|raises|suppress")  # contexts that may end a failure
 _ENDS_THE_RUN = re.compile(r"Base|Exit|Keyboard")  # exceptions that a runner does not take for a failed test
 _ANY = random.SystemRandom()
 
@@ -32,8 +33,8 @@ class Test:
     """The name of its class, if it has one, and its own."""
     source: str
     """Without its docstring, at the left margin."""
-    alterations: tuple[tuple[int, int], ...]
-    """The ways of making a copy that must fail."""
+    ways: int
+    """Of making a copy that must fail."""
     last_line: int
     indentation: int
     """Columns; more than none for a method."""
@@ -44,27 +45,31 @@ class Test:
         return self.path[-1]
 
 
-def alterations(test: ast.FunctionDef) -> list[tuple[int, int]]:
-    """The ways of altering a test: which of its statements, and how.
-
-    The statement always runs unless the test fails, and nothing after it looks as if it tidied up: a copy fails there,
-    and what it left behind might make other tests fail.
-    """
-    found: list[tuple[int, int]] = []
-    for index in reversed(range(len(test.body))):
-        found += [(index, way) for way in range(len(_changed(test.body[index], _ANY)))]
-        if _may_tidy_up(test.body[index]):
-            break
-    return found
+def ways_of_altering(test: ast.FunctionDef) -> int:
+    """How many copies can be made of it, each with another alteration."""
+    return len(_altered(test.body, _ANY))
 
 
-def altered(test: Test, alteration: tuple[int, int], name: str, chance: random.Random) -> str:
-    """A test under another name, in which what one of its statements asserts is not so."""
+def altered(test: Test, way: int, name: str, chance: random.Random) -> str:
+    """A test under another name, in which one thing that it asserts is not so; ``way`` counts from 0."""
     copy = ast.parse(test.source).body[0]
     assert isinstance(copy, ast.FunctionDef)
-    statement, way = alteration
-    copy.name, copy.body[statement] = name, _changed(copy.body[statement], chance)[way]
+    copy.name, copy.body = name, _altered(copy.body, chance)[way]
     return textwrap.indent(ast.unparse(ast.fix_missing_locations(copy)), " " * test.indentation)
+
+
+def _altered(body: list[ast.stmt], chance: random.Random) -> list[list[ast.stmt]]:
+    """What may stand for these statements: one of them, which always runs unless the test fails before, is altered.
+
+    Nothing after it looks as if it tidied up: the copy fails there, and what it left might make other tests fail.
+    """
+    found: list[list[ast.stmt]] = []
+    for index in reversed(range(len(body))):
+        statement = body[index]
+        found += [[*body[:index], new, *body[index + 1 :]] for new in _changed(statement, chance)]
+        if _may_tidy_up(statement):
+            break
+    return found
 
 
 def _may_tidy_up(node: ast.AST) -> bool:
@@ -73,7 +78,7 @@ def _may_tidy_up(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Call() as call):
             return not _name(call).startswith(("assert", "raises"))
-        case ast.With() if _changed(node, _ANY):
+        case ast.With(items=items) if any(_unexpected(item.context_expr) for item in items):
             return False
     inside = ast.iter_child_nodes(node)
     return any(_may_tidy_up(child) for child in inside if isinstance(child, (ast.stmt, ast.excepthandler)))
@@ -93,6 +98,10 @@ def _changed(node: ast.stmt, chance: random.Random) -> list[ast.stmt]:
                 pairs = zip(items, new_items, strict=True)
                 other = [ast.withitem(new or old.context_expr, old.optional_vars) for old, new in pairs]
                 return [ast.With(other, body), ast.With(items, [ast.Pass()])]  # in the second, nothing is raised
+            if not any(_SWALLOWS.search(ast.unparse(item.context_expr)) for item in items):
+                return [ast.With(items, new_body) for new_body in _altered(body, chance)]
+        case ast.Try(body=body, handlers=[], orelse=more, finalbody=last):
+            return [ast.Try(new_body, [], more, last) for new_body in _altered(body, chance)]
     return []
 
 

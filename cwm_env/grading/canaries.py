@@ -115,11 +115,11 @@ def plant(
         names.append(name)
         texts.append((_random.choice(places), _own(shape, group, name)))
     copyable = [test for test in module.copyable if test.name in copied and not left_out.holds(*test.path)]
-    candidates = [(test, alteration) for test in copyable for alteration in test.alterations]
-    for test, alteration in _random.sample(candidates, min(_COPIES, len(candidates))):
+    candidates = [(test, way) for test in copyable for way in range(test.ways)]
+    for test, way in _random.sample(candidates, min(_COPIES, len(candidates))):
         name = _fresh("test_", taken, words, "_", left_out, test.path[:-1])
         names.append(name)
-        texts.append((test.last_line, altered(test, alteration, name, _random)))
+        texts.append((test.last_line, altered(test, way, name, _random)))
     return Planted(_insert(source, texts), tuple(names))
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cwm_env.grading.altering import Test, alterations
+from cwm_env.grading.altering import Test, ways_of_altering
 
 _STEERED = re.compile(r"skip|xfail|exit\b")
 
@@ -60,11 +60,11 @@ def _copyable(body: Sequence[ast.stmt]) -> list[Test]:
     places: list[tuple[tuple[str, ...], Sequence[ast.stmt]]] = [((), body)]
     places += [((node.name,), node.body) for node in body if isinstance(node, ast.ClassDef)]
     return [
-        Test((*within, function.name), ast.unparse(bare), tuple(found), function.end_lineno or 0, function.col_offset)
+        Test((*within, function.name), ast.unparse(bare), ways, function.end_lineno or 0, function.col_offset)
         for within, place in places
         for function in place
         if isinstance(function, ast.FunctionDef)
-        if (bare := _bare(function)) and (found := alterations(bare))
+        if (bare := _bare(function)) and (ways := ways_of_altering(bare))
     ]
 
 

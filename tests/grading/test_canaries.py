@@ -147,13 +147,13 @@ def test_names_are_new_and_never_the_same(runner: Runner) -> None:
 def test_a_copy_expects_another_value_of_the_same_kind() -> None:
     tests = {test.name: test for test in outline(PLAIN).copyable}
     assert set(tests) == {"test_one", "test_in_group", "test_fixture"}
-    copy = altered(tests["test_in_group"], (0, 0), "test_new", random.Random(1))
+    copy = altered(tests["test_in_group"], 0, "test_new", random.Random(1))
     assert copy.startswith("    def test_new(self):") and not copy.endswith("self.x == 1")
-    (function,) = ast.parse(altered(tests["test_one"], (1, 0), "test_new", random.Random(1))).body
+    (function,) = ast.parse(altered(tests["test_one"], 0, "test_new", random.Random(1))).body
     assert isinstance(function, ast.FunctionDef) and len(function.decorator_list) == 1
     assert "[1]" in ast.unparse(function.decorator_list[0]) and "ids" not in ast.unparse(function.decorator_list[0])
-    assert altered(tests["test_fixture"], (0, 0), "test_new", random.Random(1)).endswith("== two")
-    assert "assert 2 ==" not in altered(tests["test_fixture"], (0, 0), "test_new", random.Random(1))
+    assert altered(tests["test_fixture"], 0, "test_new", random.Random(1)).endswith("== two")
+    assert "assert 2 ==" not in altered(tests["test_fixture"], 0, "test_new", random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -222,6 +222,26 @@ def test_exceptions():
     pytest.raises(ValueError, int, "x")
 
 
+def test_contexts():
+    with contextlib.nullcontext(1) as one:
+        assert one == 1
+        with contextlib.nullcontext(2) as two:
+            assert two == 2
+    try:
+        assert one
+    finally:
+        one = None
+    with contextlib.suppress(AssertionError):
+        assert one == 2
+
+
+def test_tidied():
+    with contextlib.nullcontext([1]) as some:
+        assert some == [1]
+        some.clear()
+        assert some == []
+
+
 def test_helpers():
     same, empty = object(), np.array([])
     assert_identical(same, same)
@@ -253,13 +273,14 @@ class TestMethods(unittest.TestCase):
 
 def test_a_copy_fails_whatever_of_it_was_altered_and_runs_once_more(tmp_path: Path) -> None:
     tests = [test for test in outline(ASSERTING.encode()).copyable if test.name.startswith("test_")]
-    assert [(test.name, len(test.alterations)) for test in tests] == [
-        ("test_statements", 16), ("test_exceptions", 7), ("test_helpers", 7), ("test_methods", 13)
+    assert [(test.name, test.ways) for test in tests] == [
+        ("test_statements", 16), ("test_exceptions", 7), ("test_contexts", 3), ("test_tidied", 1),
+        ("test_helpers", 7), ("test_methods", 13)
     ]  # fmt: skip
     copies = [
-        altered(test, (statement, way), f"test_copy_{test.name}_{statement}_{way}", random.Random(1))
+        altered(test, way, f"test_copy_{test.name}_{way}", random.Random(1))
         for test in reversed(tests)  # the methods first, for theirs is the class that the source ends with
-        for statement, way in test.alterations
+        for way in range(test.ways)
     ]
     found = outcomes(tmp_path, (ASSERTING + "\n\n".join(["", *copies])).encode())
     assert {name: found.pop(name) for name in [test.name for test in tests]} == {
@@ -292,7 +313,8 @@ def test_what_might_not_fail_or_would_end_the_run_is_not_copied(body: str) -> No
 def test_what_is_asserted_after_the_last_change_is_altered() -> None:
     source = "def test_it(x):\n    assert not x\n    x.add(1)\n    assert x\n    y = sum(x)\n    assert y == 1\n"
     (test,) = outline(source.encode()).copyable
-    assert [statement for statement, _ in test.alterations] == [4, 2]
+    copies = [altered(test, way, "test_copy", random.Random(1)) for way in range(test.ways)]
+    assert len(copies) == 2 and all("assert not x\n" in copy for copy in copies)
 
 
 def test_a_function_in_a_test_may_return() -> None:
