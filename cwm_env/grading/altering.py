@@ -19,7 +19,7 @@ _METHOD = re.compile(
 )
 _RAISES = re.compile(r"raises|assertRaises(Regex|Message)?")
 _SWALLOWS = re.compile(r"(?i)catch(?!_warnings)|expect|fail|ignor|raises|suppress")  # contexts that may end a failure
-_ENDS_THE_RUN = re.compile(r"Base|Exit|Keyboard")  # exceptions that a runner does not take for a failed test
+_ENDS_THE_RUN = re.compile(r"Base|Exit|Keyboard|Skip")  # exceptions that a runner does not take for a failed test
 _ANY = random.SystemRandom()
 
 

@@ -297,6 +297,7 @@ def test_a_copy_fails_whatever_of_it_was_altered_and_runs_once_more(tmp_path: Pa
         "    pytest.skip('no')\n    assert x == 1",
         "    with pytest.raises(SystemExit): exit_()",
         "    with pytest.raises(KeyboardInterrupt): x()",
+        "    with pytest.raises(unittest.SkipTest): x()",
         "    check_everything(x, 1)",
         "    assert_equal(*x)",
         "    yield\n    assert x == 1",
