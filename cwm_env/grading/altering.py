@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 _KIND = "almost|array|dict|extension|frame|index|list|sequence|series|set|str|tuple"
 _HELPER = re.compile(rf"assert_((?:{_KIND})_)*(equals?|identical|allclose)")
+_OF_ARRAYS = re.compile("array|almost|close")
 _METHOD = re.compile(
     r"assert(Almost|Count|Dict|HTML|JSON|List|MultiLine|Query[Ss]et|Sequence|Set|Tuple|URL|XML)?Equals?"
 )
@@ -124,7 +125,12 @@ def _unequal(call: ast.Call, chance: random.Random) -> ast.Call | None:
         return None
     which = 0 if _says_what_is_expected(*arguments[:2]) else 1
     other = _other(arguments[which], chance)
-    if helper and not isinstance(other, (ast.List, ast.Tuple)):  # to helpers for arrays, an empty one equals any value
+    # To helpers for arrays, an empty one equals any value. Others are given what looks like what they expect.
+    if (
+        helper
+        and not isinstance(other, (ast.List, ast.Tuple))
+        and (_OF_ARRAYS.search(name) or not isinstance(other, ast.Constant))
+    ):
         other = ast.List([other], ast.Load())
     arguments[which] = other
     return ast.Call(call.func, arguments, call.keywords)

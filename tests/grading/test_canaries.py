@@ -301,7 +301,7 @@ def test_a_copy_fails_whatever_of_it_was_altered_and_runs_once_more(tmp_path: Pa
         "    check_everything(x, 1)",
         "    assert_equal(*x)",
         "    yield\n    assert x == 1",
-        "    unknown_helper(x, 1)",
+        "    with suppress(AssertionError):\n        assert x == 1",
         "    assert x == 1\n    x.close()",
         "    assert x == 1\n    for one in x:\n        one.close()",
         "    assert x == 1\n    del x",
