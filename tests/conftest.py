@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from cwm_env.sandbox.base import Sandbox
 from cwm_env.sandbox.namespaces.backend import NamespacesBackend
 from cwm_env.types import Image, Limits
+from tests.turns import turn
 
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/tmp:/bin/bash\nnobody:x:65534:65534::/tmp:/bin/sh\n"
 
@@ -25,6 +26,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     repeats = "how often the gold patch of each shipped task is graded; 50 before a release"
     parser.addoption("--grading-repeats", type=int, default=2, help=repeats)
     parser.addoption("--chaos", default="12", help="seconds of the server's chaos test; more than 60: 200 episodes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run beside each other are of different files; those of the one Docker engine never do."""
+    for item in items:
+        place = item.path.relative_to(item.config.rootpath)
+        group = str(place.parent) if place.parent.name == "docker" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Nothing runs beside a test that must be alone."""
+    with turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def make_image(directory: Path) -> Image:

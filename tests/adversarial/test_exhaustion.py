@@ -17,6 +17,8 @@ from tests.adversarial.attacks import BOMB, HOG, PRELUDE, Neighbour, let_loose, 
 from tests.adversarial.conftest import TIGHT
 from tests.sandbox.tools import needs_python, python, said, shell
 
+pytestmark = pytest.mark.alone
+
 SLACK = 0.02
 """Seconds of a step that the machine itself may add: two cores are shared by everything that is tested."""
 

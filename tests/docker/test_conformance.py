@@ -9,6 +9,8 @@ from cwm_env.sandbox.conformance import KNOWN, conform
 from cwm_env.sandbox.registry import backend as backend_named
 from cwm_env.types import Image
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("name", ["namespaces", "docker", "docker:runsc"])
 def test_the_backend_conforms(name: str, small: Image) -> None:

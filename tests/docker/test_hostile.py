@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cwm_env.sandbox.docker.backend import DockerBackend
 from cwm_env.sandbox.run import run
 from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
+from tests.docker.conftest import docker
 
 FORGED = r"x\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x00"  # a frame: process 1 has ended, with 0
 ON_PID_1 = {
@@ -132,3 +134,16 @@ def test_a_copy_is_started_from_our_program_wherever_its_place_leads(
         assert run(again, ["bash", "-c", "exit 5"], timeout=10).exit_code == 5
     finally:
         again.close()
+
+
+def test_a_fork_bomb_under_gvisor_ends_by_itself_when_we_hang_up(gvisor_backend: DockerBackend, small: Image) -> None:
+    """To kill it through the engine took up to 90 seconds, one for each process that ended meanwhile."""
+    made = gvisor_backend.create(small, Limits(memory=256 << 20, processes=60))
+    made.spawn(["bash", "-c", "b() { b | b & }; b; sleep 90"])
+    time.sleep(1)
+    began = time.time()
+    made.close()
+    seen = docker(
+        "events", "--since", f"{began:.3f}", "--until", f"{time.time():.3f}", "--format", "{{.Action}} {{.Actor.ID}}"
+    )
+    assert [row.split()[0] for row in seen.splitlines() if row.endswith(made.container)] == ["die", "destroy"]

@@ -10,6 +10,8 @@ from cwm_env.sandbox.docker.backend import DockerBackend
 from cwm_env.session import BashSession
 from cwm_env.types import Image, Limits
 
+pytestmark = pytest.mark.alone
+
 TIGHT = Limits(cpus=0.5, memory=64 << 20, processes=24, disk=16 << 20)
 COMMANDS = {
     "memory": "bash -c 'x=$(head -c 300000000 /dev/zero | tr \"\\0\" x)'",

@@ -15,6 +15,8 @@ from cwm_env.types import Image, Limits
 from tests.sandbox.test_lifecycle import eventually
 from tests.sandbox.tools import mounts_left, shell
 
+pytestmark = pytest.mark.alone
+
 CYCLES = int(os.environ.get("CWM_ENV_CYCLES", "400"))
 NAMESPACE_CACHES = ("net_namespace", "pid_namespace", "user_namespace", "nsproxy", "shmem_inode_cache", "ovl_inode")
 

@@ -19,6 +19,8 @@ from cwm_env.types import Image, Limits
 from tests.sandbox.test_lifecycle import eventually
 from tests.sandbox.tools import needs_python, python, said, shell
 
+pytestmark = pytest.mark.alone
+
 SMALL = Limits(cpus=0.5, memory=96 << 20, processes=24, disk=8 << 20)
 HOG = "import os\nkept = []\nwhile True: kept.append(os.urandom(1 << 20))"
 

@@ -17,6 +17,8 @@ from tests.server.conftest import Server, Start
 from tests.server.leftovers import Traces
 from tests.server.proxy import BadNetwork
 
+pytestmark = pytest.mark.alone
+
 KINDS = {"sandbox", "lost", "abandoned", "shutdown", "remote", "busy", "disk-full"}
 
 

@@ -9,7 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.session.conftest import Driver, end
+
+pytestmark = pytest.mark.alone
 
 
 def _resident() -> int:

@@ -17,6 +17,8 @@ from cwm_env.session import AsyncBashSession, BashSession, TerminalSession
 from cwm_env.types import CommandResult, Image, Limits
 from tests.sandbox.tools import needs_python
 
+pytestmark = pytest.mark.alone
+
 TIGHT = Limits(cpus=0.5, memory=96 << 20, processes=24, disk=8 << 20)
 PYTHON = "/usr/bin/python3 -c"
 FORKS = f"""{PYTHON} 'import os, time

@@ -20,6 +20,7 @@ from cwm_env.sandbox.namespaces.sandbox import NamespaceSandbox
 from cwm_env.sandbox.usage import Usage
 from cwm_env.types import Image, Limits
 
+_GRACE = 3.0
 _ANSWER_SECONDS = 60.0
 _USAGE = wire.encode([("do", "usage")])
 
@@ -90,6 +91,7 @@ class DockerSandbox(NamespaceSandbox):
             self._lost = self._channel.dead
             self._channel.close()
             with self._engine.doing("stop a container"):
+                _see_end(self._engine, self.container)
                 _end(self._engine, self.container)
 
     def changes(self, path: str, *, skip: Collection[bytes] = (), limit: int = 64 << 20) -> Iterator[Change]:
@@ -110,6 +112,8 @@ class DockerSandbox(NamespaceSandbox):
                 process.close()
             self._channel.close()
         try:
+            with self._engine.doing("wait for a container"):
+                _see_end(self._engine, self.container)
             labels.remove_container(self._engine, self.container)
         finally:
             self._gone(self)
@@ -158,6 +162,19 @@ class DockerSandbox(NamespaceSandbox):
 def _with_number(request: bytes, number: int) -> bytes:
     extra = f"number={number}\0".encode()
     return (len(request) - 4 + len(extra)).to_bytes(4, "big") + request[4:] + extra
+
+
+def _see_end(engine: Engine, container: str) -> None:
+    """Give a container, whose pid 1 ends because we hung up, the time to.
+
+    To kill it meanwhile can take minutes: containerd's shim waits a second for each of a fork bomb's processes whose
+    end it cannot tell to whoever has just begun to kill.
+    """
+    import requests
+    from docker.errors import APIError
+
+    with contextlib.suppress(APIError, requests.Timeout, requests.ConnectionError):
+        engine.api.wait(container, timeout=_GRACE)
 
 
 def _end(engine: Engine, container: str) -> None:
