@@ -28,15 +28,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", default="12", help="seconds of the server's chaos test; more than 60: 200 episodes")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that run beside each other are of different files; those of the one Docker engine never do."""
-    for item in items:
-        place = item.path.relative_to(item.config.rootpath)
-        group = str(place.parent) if place.parent.name == "docker" else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Nothing runs beside a test that must be alone."""

@@ -21,6 +21,7 @@ BECOME = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--inh-
           "--ambient-caps=-all,+dac_read_search", "--bounding-set=-all,+dac_read_search"]  # fmt: skip
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(os.geteuid() != 0, reason="whoever runs the suite is an ordinary user already")
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed")
 def test_the_attacks_gain_nothing_in_an_ordinary_users_sandbox_either() -> None:

@@ -31,7 +31,8 @@ def test_a_person_solves_a_task_in_a_real_terminal(person: pexpect.spawn[str], t
     person.sendline("tty; stty size; git log --oneline | cat")
     person.expect("/dev/pts/")
     person.expect("24 100")
-    person.sendline("sleep 60")
+    person.sendline("(echo begun; exec sleep 90)")
+    person.expect("begun\r\n")  # it has the terminal: a signal sent before that would be lost
     person.sendintr()
     person.sendline(FIX)
     person.sendline("submit")

@@ -79,6 +79,7 @@ def test_a_full_disk_of_the_engine_is_named_as_such() -> None:
     assert isinstance(_meaning(said, "create a container"), DiskFull)
 
 
+@pytest.mark.alone
 def test_nothing_is_left_behind(small: Image) -> None:
     backend = DockerBackend()
     before = set(docker("ps", "--all", "--quiet").split())

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cwm_env.sandbox.docker.backend import DockerBackend
 from cwm_env.sandbox.run import run
 from cwm_env.types import Image, Limits
@@ -29,6 +31,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.alone
 def test_after_kill_9_the_next_start_reaps_all_containers_and_only_them(small: Image) -> None:
     alive = DockerBackend()
     own = alive.create(small, Limits())
