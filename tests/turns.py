@@ -14,14 +14,13 @@ from pathlib import Path
 def turn(*, alone: bool) -> Iterator[None]:
     """Hold a place among the tests that run, or the only one.
 
-    Two locked files that all workers of a run share. The first is held while one waits for the second, so that who
+    Two locked files that all workers of a user share. The first is held while one waits for the second, so that who
     wants to be alone waits for the tests that run, and not for those that would come after them.
     """
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:  # there is nobody beside it
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # there is nobody beside it
         yield
         return
-    files = (Path(tempfile.gettempdir(), f"cwm-env-tests-{run}-{name}") for name in ("queue", "places"))
+    files = (Path(tempfile.gettempdir(), f"cwm-env-tests-{os.getuid()}-{name}") for name in ("queue", "places"))
     with contextlib.ExitStack() as stack:
         queue, places = (stack.enter_context(file.open("w")) for file in files)
         fcntl.flock(queue, fcntl.LOCK_EX)

@@ -147,3 +147,25 @@ def test_a_fork_bomb_under_gvisor_ends_by_itself_when_we_hang_up(gvisor_backend:
         "events", "--since", f"{began:.3f}", "--until", f"{time.time():.3f}", "--format", "{{.Action}} {{.Actor.ID}}"
     )
     assert [row.split()[0] for row in seen.splitlines() if row.endswith(made.container)] == ["die", "destroy"]
+
+
+HOLDS = {
+    "stops it": "kill -STOP 1",
+    "kills it": "kill -KILL 1",
+    "keeps its input open": "sleep 300 < /proc/1/fd/0",
+    "keeps its output open": "sleep 300 > /proc/1/fd/1",
+    "is deaf": "trap '' HUP INT TERM; while :; do sleep 300; done",
+}
+"""What might keep a container from ending when we hang up."""
+
+
+@pytest.mark.parametrize("what", HOLDS)
+@pytest.mark.parametrize("runtime", ["runc", "runsc"])
+def test_a_container_is_gone_after_close_whatever_holds_its_pid_1(what: str, runtime: str, small: Image) -> None:
+    backend = DockerBackend(runtime)
+    with contextlib.closing(backend):
+        made = backend.create(small, Limits())
+        made.spawn(["bash", "-c", HOLDS[what]])
+        time.sleep(0.3)
+        made.close()
+        assert made.container not in docker("ps", "--all", "--quiet", "--no-trunc").split()

@@ -92,8 +92,8 @@ class DockerSandbox(NamespaceSandbox):
             self._lost = self._channel.dead
             self._channel.close()
             with self._engine.doing("stop a container"):
-                _see_end(self._engine, self.container)
-                _end(self._engine, self.container)
+                if not _has_ended(self._engine, self.container):
+                    _end(self._engine, self.container)
 
     def changes(self, path: str, *, skip: Collection[bytes] = (), limit: int = 64 << 20) -> Iterator[Change]:
         """As ``Sandbox.changes``."""
@@ -113,7 +113,7 @@ class DockerSandbox(NamespaceSandbox):
                 process.close()
             self._channel.close()
         try:
-            _see_end(self._engine, self.container)
+            _has_ended(self._engine, self.container)
             labels.remove_container(self._engine, self.container)
         finally:
             self._gone(self)
@@ -164,8 +164,8 @@ def _with_number(request: bytes, number: int) -> bytes:
     return (len(request) - 4 + len(extra)).to_bytes(4, "big") + request[4:] + extra
 
 
-def _see_end(engine: Engine, container: str) -> None:
-    """Give a container, whose pid 1 ends because we hung up, the time to; errors are for the call that follows.
+def _has_ended(engine: Engine, container: str) -> bool:
+    """Whether a container, whose pid 1 ends because we hung up, has; it is given the time to.
 
     To kill it meanwhile can take minutes: containerd's shim waits up to a second for each of a fork bomb's processes,
     as long as it cannot tell of their ends to the kill that has just begun.
@@ -175,6 +175,8 @@ def _see_end(engine: Engine, container: str) -> None:
 
     with contextlib.suppress(DockerException, requests.RequestException):
         engine.api.wait(container, timeout=_GRACE)
+        return True
+    return False  # what was wrong, the call that follows will say
 
 
 def _end(engine: Engine, container: str) -> None:
